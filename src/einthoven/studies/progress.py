@@ -1,0 +1,15 @@
+"""How long work tells how far it is; the numerics themselves stay silent."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called as ``progress(step, done, total)`` when a step advances."""
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Take note that `done` of `total` parts of the named step are finished."""
+        ...
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Take no note."""
