@@ -44,7 +44,8 @@ def mean_curvature(surface: Surface) -> Float[np.ndarray, " n_points"]:
 def gaussian_curvature(surface: Surface) -> Float[np.ndarray, " n_points"]:
     """Gaussian curvature at the nodes, 1/mm2: the angle missing to a full turn, over the Voronoi area.
 
-    Largest error measured on an icosphere of 642 nodes: 0.6 %. Times the Voronoi areas it sums exactly to 2 pi times the Euler characteristic (Gauss-Bonnet).
+    Largest error measured on an icosphere of 642 nodes: 0.6 %. Times the Voronoi areas it sums exactly to 2 pi
+    times the Euler characteristic (Gauss-Bonnet).
 
     Returns
     -------
