@@ -134,12 +134,7 @@ class Surface:
                 f"{self.name}: must be closed; {len(loose)} edges belong to one triangle only, at nodes "
                 f"{some(np.unique(loose))}. Fill the hole, or close the surface in a mesh editor."
             )
-        multiple = table.vertices[table.count > 2]
-        if len(multiple):
-            raise GeometryError(
-                f"{self.name}: must be manifold; edges {some(tuple(map(int, e)) for e in multiple)} belong to more "
-                "than two triangles. Delete the doubled or inner faces."
-            )
+        self._check_edges_manifold()
         touching = topology.bowtie_nodes(self.triangles, self.n_points)
         if touching.size:
             raise GeometryError(
@@ -147,6 +142,14 @@ class Surface:
                 "Split these nodes."
             )
         self._check_winding()
+
+    def _check_edges_manifold(self) -> None:
+        multiple = self.edges.vertices[self.edges.count > 2]
+        if len(multiple):
+            raise GeometryError(
+                f"{self.name}: must be manifold; edges {some(tuple(map(int, e)) for e in multiple)} belong to more "
+                "than two triangles. Delete the doubled or inner faces."
+            )
 
     def _check_winding(self) -> None:
         twisted = self.edges.balance != 0
@@ -157,35 +160,47 @@ class Surface:
                 f"same direction, around faces {some(faces)}. Use `surface.repaired()`, or "
                 "`repair = true` for this surface in case.toml."
             )
-        if self.volume <= 0:
+        inward = np.flatnonzero(self._inward(self.triangles))
+        if inward.size:
+            which = f"all {inward.size} faces" if inward.size == self.n_triangles else f"faces {some(inward)}"
             raise GeometryError(
-                f"{self.name}: triangles must be wound outward (counter-clockwise seen from outside); all "
-                f"{self.n_triangles} faces point inward. Use `surface.repaired()`, or `repair = true` for this "
-                "surface in case.toml."
+                f"{self.name}: triangles must be wound outward (counter-clockwise seen from outside; the wall of a "
+                f"cavity, from within the cavity); {which} point the other way. Use `surface.repaired()`, or "
+                "`repair = true` for this surface in case.toml."
             )
+        if self.volume <= 0:
+            raise GeometryError(f"{self.name}: encloses no volume; it is flat. Check the coordinates.")
+
+    def _inward(self, triangles: Int[np.ndarray, "n_triangles 3"]) -> Bool[np.ndarray, " n_triangles"]:
+        """Which triangles of closed parts point into the body: parts nested an odd number deep bound cavities."""
+        part = topology.triangle_components(triangles)
+        corners = self.points[triangles]
+        depth = nesting_depths(corners, part)
+        local = corners - np.stack([corners[part == p].mean(axis=(0, 1)) for p in range(len(depth))])[part][:, None]
+        six_volumes = np.einsum("ij,ij->i", local[:, 0], np.cross(local[:, 1], local[:, 2]))
+        volumes = np.bincount(part, weights=six_volumes)
+        return np.where(depth % 2 == 0, volumes < 0, volumes > 0)[part]
 
     def flips(self) -> Bool[np.ndarray, " n_triangles"]:
         """Which triangles `repaired` would flip.
+
+        A closed surface of several parts is the boundary of one body: a part inside an even number of the others
+        points outward, a part inside an odd number bounds a cavity and points into it.
 
         Raises
         ------
         GeometryError
             If the surface is not manifold, or not orientable (a Moebius strip).
         """
-        if (self.edges.count > 2).any():
-            self.check_closed()
+        self._check_edges_manifold()
         flip = topology.consistent_flips(self.triangles)
         if flip is None:
-            raise GeometryError(f"{self.name}: is not orientable (one-sided); no winding can be consistent.")
-        part = topology.triangle_components(self.triangles)
+            raise GeometryError(
+                f"{self.name}: is not orientable (one-sided, as a Moebius strip); no winding can be consistent. "
+                "Cut it open, or segment it again."
+            )
         if self.is_closed:
-            fixed = np.where(flip[:, None], self.triangles[:, ::-1], self.triangles)
-            corners = self.points[fixed] - self.points.mean(axis=0)
-            six_volumes = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
-            # one connected part: outward means positive volume; several: the largest decides, shells keep theirs
-            volumes = np.bincount(part, weights=six_volumes)
-            inward = volumes < 0
-            flip = flip ^ inward[part]
+            flip = flip ^ self._inward(np.where(flip[:, None], self.triangles[:, ::-1], self.triangles))
         return flip
 
     def repaired(self) -> "Surface":
@@ -203,3 +218,50 @@ class Surface:
     def with_points(self, points: Float[np.ndarray, "n_points 3"]) -> "Surface":
         """Return the same triangles on moved nodes."""
         return replace(self, points=points)
+
+
+def nesting_depths(
+    corners: Float[np.ndarray, "n_triangles 3 3"], part: Int[np.ndarray, " n_triangles"]
+) -> Int[np.ndarray, " n_parts"]:
+    """How many of the other closed parts each part lies in, by the majority of up to five of its face centers.
+
+    Parameters
+    ----------
+    corners
+        Corners of all triangles, mm.
+    part
+        Label of the part each triangle belongs to, 0, 1, ...; triangles of a part are wound alike.
+    """
+    n_parts = int(part.max()) + 1
+    depth = np.zeros(n_parts, dtype=np.int64)
+    if n_parts == 1:
+        return depth
+    members = [corners[part == p] for p in range(n_parts)]
+    low = np.stack([m.min(axis=(0, 1)) for m in members])
+    high = np.stack([m.max(axis=(0, 1)) for m in members])
+    for p, own in enumerate(members):
+        probes = own[np.linspace(0, len(own) - 1, min(5, len(own))).astype(int)].mean(axis=1)
+        boxed = (low <= low[p]).all(axis=1) & (high >= high[p]).all(axis=1)
+        for q in np.flatnonzero(boxed):
+            if q != p:
+                winding = np.abs(solid_angles(probes, members[q])) / (4 * np.pi)
+                depth[p] += int((winding > 0.5).mean() > 0.5)
+    return depth
+
+
+def solid_angles(
+    points: Float[np.ndarray, "n 3"], corners: Float[np.ndarray, "n_triangles 3 3"]
+) -> Float[np.ndarray, " n"]:
+    """Solid angle of a surface at a few points, steradians (doi:10.1109/TBME.1983.325207).
+
+    For many points use `einthoven.geometry.locate.winding_numbers`, which is compiled.
+    """
+    total = np.empty(len(points))
+    for i, point in enumerate(points):
+        a, b, c = (corners - point).transpose(1, 0, 2)
+        la, lb, lc = (np.linalg.norm(v, axis=1) for v in (a, b, c))
+        volume = np.einsum("ij,ij->i", a, np.cross(b, c))
+        dots = (np.einsum("ij,ij->i", u, v) for u, v in ((a, b), (b, c), (c, a)))
+        below = la * lb * lc + sum(d * length for d, length in zip(dots, (lc, la, lb), strict=True))
+        total[i] = 2 * np.arctan2(volume, below).sum()
+    return total
