@@ -39,7 +39,13 @@ class ForwardOperator:
     electrodes
         Positions of the electrodes the output is taken from, if it is.
     lead_matrix
-        Shape (n_out, n_electrodes): the output as combinations of `electrodes`, if they are.
+        Shape (n_out, n_electrodes): the output as combinations of the potentials at `electrodes`. Given
+        with `electrodes`, never without.
+
+    Raises
+    ------
+    InputError
+        If shapes do not agree, a name is repeated, a quantity is unknown or the matrix is not finite.
     """
 
     matrix: Float[np.ndarray, "n_out n_in"]
@@ -73,6 +79,23 @@ class ForwardOperator:
                 f"({self.source.n_points}); got {len(self.in_sites)}."
             )
         object.__setattr__(self, "matrix", frozen(matrix, np.float64))
+        self._check_leads()
+
+    def _check_leads(self) -> None:
+        if (self.electrodes is None) != (self.lead_matrix is None):
+            raise InputError(
+                "an operator's electrodes and its lead matrix belong together; got one without the other. For "
+                "potentials at the electrodes themselves the lead matrix is the identity."
+            )
+        if self.electrodes is None or self.lead_matrix is None:
+            return
+        leads = np.asarray(self.lead_matrix)
+        if leads.shape != (self.n_out, len(self.electrodes)):
+            raise InputError(
+                f"lead matrix must have shape (targets, electrodes) = ({self.n_out}, {len(self.electrodes)}); "
+                f"got {leads.shape}."
+            )
+        object.__setattr__(self, "lead_matrix", frozen(leads, np.float64))
 
     def __repr__(self) -> str:
         return (
@@ -125,7 +148,16 @@ class ForwardOperator:
         return replace(self, matrix=self.matrix[index], out_sites=tuple(names), lead_matrix=leads)
 
     def __matmul__(self, inner: "ForwardOperator") -> "ForwardOperator":
-        """Composition: ``(outer @ inner).apply(x) == outer.apply(inner.apply(x))``, matched by name."""
+        """Composition: ``(outer @ inner).apply(x) == outer.apply(inner.apply(x))``, matched by name.
+
+        Source and conductor are the inner operator's. The outer operator's electrodes stay; where it has none, the
+        inner one's are kept with the lead matrix ``outer.matrix @ inner.lead_matrix``.
+
+        Raises
+        ------
+        InputError
+            If the quantities differ or a site that the outer operator takes is missing.
+        """
         if not isinstance(inner, ForwardOperator):
             return NotImplemented
         if self.in_quantity != inner.out_quantity:
@@ -133,10 +165,10 @@ class ForwardOperator:
                 f"cannot compose: the outer operator takes {self.in_quantity}, the inner one gives "
                 f"{inner.out_quantity}."
             )
-        matched = inner.select(self.in_sites)
-        leads = self.lead_matrix
-        if inner.lead_matrix is not None:
-            leads = self.matrix @ matched.lead_matrix
+        matched = inner if inner.out_sites == self.in_sites else inner.select(self.in_sites)
+        electrodes, leads = self.electrodes, self.lead_matrix
+        if leads is None and matched.lead_matrix is not None:
+            electrodes, leads = inner.electrodes, self.matrix @ matched.lead_matrix
         return ForwardOperator(
             matrix=self.matrix @ matched.matrix,
             in_sites=inner.in_sites,
@@ -146,6 +178,6 @@ class ForwardOperator:
             reference=inner.reference if self.reference == "absolute" else self.reference,
             source=inner.source,
             conductor=inner.conductor if inner.conductor is not None else self.conductor,
-            electrodes=inner.electrodes if inner.electrodes is not None else self.electrodes,
+            electrodes=electrodes,
             lead_matrix=leads,
         )

@@ -1,16 +1,16 @@
 """Boundary elements: heart-surface or transmembrane potentials to the body surface.
 
-Linear elements, collocation at the nodes, analytic near integrals (`einthoven.forward.kernels`). Let W_k be the double
-layer of interface k (normal outward from the enclosed region), S_H the single layer of the heart surface, s_k- and s_k+ the
-conductivities inside and outside interface k, s_h that around the heart. Green's identity, summed over the regions, gives
-for every node x of every interface and of the heart surface
+Linear elements, collocation at the nodes, analytic near integrals (`einthoven.forward.kernels`). Let W_k be the
+double layer of interface k (normal outward from the enclosed region), S_H the single layer of the heart surface, s_k-
+and s_k+ the conductivities inside and outside interface k, s_h that around the heart. Green's identity, summed over the
+regions, gives for every node x of every interface and of the heart surface
 
-    c(x) phi(x) + sum_k (s_k- - s_k+) W_k phi - s_h W_H phi = s_h S_H q        (heart-surface potentials; q = normal current)
-    c(x) phi(x) + sum_k (s_k- - s_k+) W_k phi = -s_i W_H vm                    (transmembrane potentials)
+    c(x) phi(x) + sum_k (s_k- - s_k+) W_k phi - s_h W_H phi = s_h S_H q     (heart-surface potentials, normal current q)
+    c(x) phi(x) + sum_k (s_k- - s_k+) W_k phi = -s_i W_H vm                 (transmembrane potentials)
 
-(Barr, Ramsey and Spach 1977, doi:10.1109/TBME.1977.326201; Geselowitz 1967, doi:10.1016/S0006-3495(67)86571-8, and 1989,
-doi:10.1109/5.27880). The free term c follows from the constant potential, for which all else vanishes: every row of the
-left-hand matrix sums to zero.
+(Barr, Ramsey and Spach 1977, doi:10.1109/TBME.1977.326201; Geselowitz 1967, doi:10.1016/S0006-3495(67)86571-8, and
+1989, doi:10.1109/5.29327). The free term c follows from the constant potential, for which all else vanishes: every row
+of the left-hand matrix sums to zero.
 """
 
 from dataclasses import dataclass
@@ -99,8 +99,8 @@ def double_layer(
     """Return the operator from transmembrane potentials to body-surface potentials (equivalent double layer).
 
     For equal anisotropy ratios the field outside the myocardium is that of a double layer of strength
-    ``intracellular_conductivity`` times vm on its closed surface. The myocardium as a whole is taken to conduct like the
-    region it lies in. A uniform vm gives zero.
+    ``intracellular_conductivity`` times vm on its closed surface. The myocardium as a whole is taken to conduct like
+    the region it lies in. A uniform vm gives zero.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def double_layer_to_surface(
     *,
     intracellular_conductivity: float = INTRACELLULAR_CONDUCTIVITY,
 ) -> ForwardOperator:
-    """Return the operator from transmembrane potentials to extracellular potentials on a surface outside the myocardium.
+    """Return the operator from transmembrane to extracellular potentials on a surface outside the myocardium.
 
     For an epicardial envelope that encloses the heart, ``transfer(target, ...) @ double_layer_to_surface(heart, ...)``
     equals ``double_layer(heart, ...)`` up to discretization: the reference is the same.
@@ -252,8 +252,8 @@ def _layout(heart: Surface, conductor: VolumeConductor, *, source_inside: bool) 
     if source_inside and any(within):
         names = some(r.surface.name for r, w in zip(regions, within, strict=True) if w)
         raise GeometryError(
-            f"{heart.name}: a transmembrane source needs homogeneous myocardium inside its surface; {names} lie within. "
-            "Use the closed endo- and epicardial surface, whose cavities are outside, or leave these regions out."
+            f"{heart.name}: a transmembrane source needs homogeneous myocardium inside its surface; {names} lie "
+            "within. Use the closed endo- and epicardial surface (cavities are outside), or leave these regions out."
         )
     kept = [k for k in range(len(regions)) if not within[k]]
     outside = [0.0 if (p := parent[k]) is None else regions[p].conductivity for k in kept]
@@ -410,6 +410,7 @@ def _operator(
     in_quantity: Quantity,
     reference: str,
 ) -> ForwardOperator:
+    matrix.flags.writeable = False  # spares the operator a copy
     return ForwardOperator(
         matrix,
         heart.node_names,

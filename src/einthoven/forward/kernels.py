@@ -5,11 +5,11 @@ For an observation point x and a triangle with outward unit normal n and linear 
     single:  S_q = int N_q(y) / (4 pi |x - y|) dy
     double:  D_q = int N_q(y) d/dn_y (1 / (4 pi |x - y|)) dy = int N_q(y) n.(x - y) / (4 pi |x - y|^3) dy
 
-A point at most `FAR` times the triangle's longest edge away from its centroid gets the analytic value (edge formulas of
-Wilton et al. 1984, doi:10.1109/TAP.1984.1143304, and Graglia 1993, doi:10.1109/8.247786; solid angle of van Oosterom and
-Strackee 1983, doi:10.1109/TBME.1983.325207), however near it is, on the plane, an edge or a node included. Farther points
-get Radon's seven-point rule of degree five, whose error is below `TOLERANCE` times the integral of the absolute value of
-the kernel. A closed surface gives sum_q D_q = -1 inside and 0 outside.
+A point at most `FAR` times the triangle's longest edge away from its centroid gets the analytic value, however near it
+is, on the plane, an edge or a node included (edge formulas of Wilton et al. 1984, doi:10.1109/TAP.1984.1143304, and
+Graglia 1993, doi:10.1109/8.247786; solid angle of van Oosterom and Strackee 1983, doi:10.1109/TBME.1983.325207).
+Farther points get Radon's seven-point rule of degree five. The error of either is below `TOLERANCE` times the integral
+of the absolute value of the kernel. A closed surface gives sum_q D_q = -1 inside and 0 outside.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -56,8 +56,8 @@ def _edge_log(s_minus, s_plus, r_minus, r_plus, r0_squared, floor):
 def _near(x, v, frame, work, out):
     """Exact integrals over one triangle, without the factor 1 / (4 pi).
 
-    `v` (3, 3) are the corners, `frame` is described in `_frames`, `work` is (4, 4) of scratch; `out` (2, 3) receives the
-    double layer and the single layer of the three shape functions.
+    `v` (3, 3) are the corners, `frame` is described in `_frames`, `work` is (4, 4) of scratch; `out` (2, 3) receives
+    the double layer and the single layer of the three shape functions.
     """
     for k in range(3):
         work[k, 0], work[k, 1], work[k, 2] = v[k, 0] - x[0], v[k, 1] - x[1], v[k, 2] - x[2]
@@ -169,8 +169,8 @@ def add_layers(
 ) -> None:
     """Add the layers of a surface, seen from `points`, to matrices that exist already.
 
-    Rows are shared out to as many threads as Numba is allowed (``NUMBA_NUM_THREADS``); nothing else is allocated than
-    a kilobyte per triangle.
+    Rows are shared out to as many threads as Numba is allowed (``NUMBA_NUM_THREADS``, `numba.set_num_threads`);
+    nothing else is allocated than 0.3 kB per triangle.
 
     Parameters
     ----------
@@ -188,13 +188,14 @@ def add_layers(
     corners, triangles = surface.corners, surface.triangles
     frames = _frames(corners)
     none = double[:0]
-    step = max(1, -(-len(x) // (4 * numba.config.NUMBA_NUM_THREADS)))  # pyright: ignore[reportAttributeAccessIssue]
+    threads = numba.get_num_threads()
+    step = max(1, -(-len(x) // (4 * threads)))
 
     def block(start: int) -> None:
         rows = slice(start, start + step)
         _rows(x[rows], corners, frames, triangles, double[rows], none if single is None else single[rows])
 
-    with ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS) as pool:  # pyright: ignore[reportAttributeAccessIssue]
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(block, range(0, len(x), step)))
 
 
