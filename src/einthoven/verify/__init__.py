@@ -1,1 +1,1 @@
-"""."""
+"""Exact solutions, shared by tests, documentation and benchmarks."""
