@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from einthoven.core import InputError
 from einthoven.core.errors import some
-from einthoven.metrics.errors import _checked, rmse
+from einthoven.metrics.errors import checked_pair, rmse
 
 
 def cosine(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> float:
@@ -57,7 +57,7 @@ def spatial_cosine(
     InputError
         If the shapes differ.
     """
-    return float(_cosines(*_checked(estimate, truth, "sc")).mean())
+    return float(_cosines(*checked_pair(estimate, truth, "sc")).mean())
 
 
 def temporal_cosine(
@@ -70,7 +70,7 @@ def temporal_cosine(
     InputError
         If the shapes differ.
     """
-    estimate, truth = _checked(estimate, truth, "tc")
+    estimate, truth = checked_pair(estimate, truth, "tc")
     return float(_cosines(estimate.T, truth.T).mean())
 
 

@@ -45,22 +45,23 @@ class Measure:
         InputError
             If the shapes differ, or there is nothing to compare.
         """
-        return float(self.kernel(*_checked(estimate, truth, self.name), None))
+        return float(self.kernel(*checked_pair(estimate, truth, self.name), None))
 
     def per_frame(
         self, estimate: Float[np.ndarray, "n_sites n_times"], truth: Float[np.ndarray, "n_sites n_times"]
     ) -> Float[np.ndarray, " n_times"]:
         """Return the measure over the sites, one number per frame."""
-        return self.kernel(*_checked(estimate, truth, self.name), 0)
+        return self.kernel(*checked_pair(estimate, truth, self.name), 0)
 
     def per_node(
         self, estimate: Float[np.ndarray, "n_sites n_times"], truth: Float[np.ndarray, "n_sites n_times"]
     ) -> Float[np.ndarray, " n_sites"]:
         """Return the measure over the frames, one number per site."""
-        return self.kernel(*_checked(estimate, truth, self.name), 1)
+        return self.kernel(*checked_pair(estimate, truth, self.name), 1)
 
 
-def _checked(estimate: np.ndarray, truth: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+def checked_pair(estimate: np.ndarray, truth: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as float64 arrays; refuse different shapes and nothing at all."""
     estimate, truth = np.asarray(estimate, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if estimate.ndim != 2 or estimate.shape != truth.shape:
         raise InputError(
@@ -91,7 +92,7 @@ def _unit(values: np.ndarray, axis: int | None) -> np.ndarray:
     return _ratio(values, np.expand_dims(norm, axis) if axis is not None else norm)
 
 
-def _centered(values: np.ndarray, axis: int | None) -> np.ndarray:
+def centered(values: np.ndarray, axis: int | None) -> np.ndarray:
     """Deviation from the mean; exactly zero where the values are constant (up to rounding of the mean)."""
     deviation = values - np.mean(values, axis=axis, keepdims=True)
     constant = np.max(values, axis=axis, keepdims=True) == np.min(values, axis=axis, keepdims=True)
@@ -103,7 +104,7 @@ def _relative_error(estimate: np.ndarray, truth: np.ndarray, axis: int | None) -
 
 
 def _correlation(estimate: np.ndarray, truth: np.ndarray, axis: int | None) -> np.ndarray:
-    a, b = _unit(_centered(estimate, axis), axis), _unit(_centered(truth, axis), axis)
+    a, b = _unit(centered(estimate, axis), axis), _unit(centered(truth, axis), axis)
     return np.clip(np.sum(a * b, axis=axis), -1.0, 1.0)
 
 

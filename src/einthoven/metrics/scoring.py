@@ -1,11 +1,13 @@
 """One call that scores an estimate against the truth, sites matched by name."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from einthoven.core import QUANTITIES, InputError, Recording
 from einthoven.core.errors import some
 from einthoven.metrics.challenge import spatial_cosine, temporal_cosine
-from einthoven.metrics.errors import MEASURES
+from einthoven.metrics.errors import MEASURES, centered
 
 #: Scores in the reference of the model.
 ABSOLUTE = "absolute"
@@ -14,8 +16,8 @@ MEAN_REMOVED = "mean-removed"
 
 
 def remove_mean(recording: Recording) -> Recording:
-    """Remove the mean over the sites from every frame."""
-    return recording.average_referenced()
+    """Remove the mean over the sites from every frame; a frame that is constant becomes exactly zero."""
+    return replace(recording, values=centered(recording.values, 0), reference="average")
 
 
 def scoring_reference(data: Recording) -> str:
@@ -69,7 +71,8 @@ def _check_times(estimate: Recording, truth: Recording) -> None:
     )
     if estimate.n_times != truth.n_times:
         raise InputError(
-            f"cannot score: the times differ: {spans}. Cut both to the same window, for example with `truth.window(...)`."
+            f"cannot score: the times differ: {spans}. Cut both to the same window, for example with "
+            "`truth.window(...)`."
         )
     tolerance = 1e-3 * (truth.dt if truth.n_times > 1 else 1.0)
     away = np.flatnonzero(np.abs(estimate.times - truth.times) > tolerance)
