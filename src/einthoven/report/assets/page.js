@@ -1,0 +1,878 @@
+/* The report page: reads the data in #page-data, draws maps and charts, keeps one time cursor for all of them.
+
+   For scripts and tests: `window.einthoven` offers state, setFrame(k), play(), pause(), selectNode(i),
+   selectElectrode(i), setMethod(i), showActivation(on) and nodeOnScreen(side, i) (client pixels, or null when the node
+   is hidden); `window.einthovenReady` becomes true after the first complete drawing. All text from files enters the
+   document as text nodes only. */
+"use strict";
+
+(() => {
+  const { Chart, css, significant, number } = Charts;
+  const data = JSON.parse(document.getElementById("page-data").textContent);
+  const $ = (id) => document.getElementById(id);
+
+  const POTENTIAL_COLORS = {
+    "Blue\u2013white\u2013red": ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7", "#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"],
+    "Purple\u2013white\u2013orange": ["#2d004b", "#542788", "#8073ac", "#b2abd2", "#d8daeb", "#f7f7f7", "#fee0b6", "#fdb863", "#e08214", "#b35806", "#7f3b08"],
+    "Rainbow": ["#00007f", "#0000ff", "#007fff", "#00ffff", "#7fff7f", "#ffff00", "#ff7f00", "#ff0000", "#7f0000"],
+  };
+  const ACTIVATION_COLORS = {
+    "Red (early) to blue": ["#a50026", "#d73027", "#f46d43", "#fdae61", "#fee090", "#ffffbf", "#e0f3f8", "#abd9e9", "#74add1", "#4575b4", "#313695"],
+    "Viridis": ["#fde725", "#b5de2b", "#6ece58", "#35b779", "#1f9e89", "#26828e", "#31688e", "#3e4989", "#482878", "#440154"],
+    "Rainbow": ["#ff0000", "#ff7f00", "#ffff00", "#7fff7f", "#00ffff", "#007fff", "#0000ff", "#7f00ff"],
+  };
+  const METHOD_COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8c6d31"];
+  const SPEEDS = [10, 25, 50, 100, 250, 500, 1000];
+  const TRUTH = "truth";
+
+  // ---- data ----------------------------------------------------------------------------------------------------------
+
+  function bytes(text) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+    const raw = atob(text), out = new Uint8Array(raw.length);
+    for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i);
+    return out;
+  }
+
+  /** A packed array: codes are decoded at first use; at(i) and row(i) give values, NaN where missing. */
+  class Packed {
+    constructor(packet) { Object.assign(this, packet); this.columns = packet.shape[1] ?? 1; this.rows = packet.shape[0]; }
+
+    get codes() {
+      if (!this.decoded) {
+        const Type = { int16: Int16Array, int32: Int32Array, float32: Float32Array }[this.dtype];
+        this.decoded = new Type(bytes(this.data).buffer);
+        this.data = null;
+      }
+      return this.decoded;
+    }
+
+    value(code) { return this.dtype !== "int16" ? code : code === -32768 ? NaN : this.offset + this.scale * code; }
+
+    all() { return Float32Array.from(this.codes, (c) => this.value(c)); }
+
+    row(i) { return Float64Array.from(this.codes.subarray(i * this.columns, (i + 1) * this.columns), (c) => this.value(c)); }
+
+    column(k) {
+      const out = new Float32Array(this.rows), codes = this.codes;
+      for (let i = 0; i < this.rows; i++) out[i] = this.value(codes[i * this.columns + k]);
+      return out;
+    }
+  }
+
+  const pack = (packet) => packet && new Packed(packet);
+  const times = Array.from(pack(data.times).all());
+  const nFrames = times.length;
+  const methods = data.methods.map((m, i) => ({
+    ...m, values: pack(m.values), residual: pack(m.residual), activation: m.activation && pack(m.activation).all(),
+    color: METHOD_COLORS[i % METHOD_COLORS.length], label: label(m, i),
+  }));
+  const truth = data.truth && { values: pack(data.truth.values), activation: data.truth.activation && pack(data.truth.activation).all() };
+  const recorded = pack(data.leads.recorded);
+  const heart = { points: pack(data.heart.points).all(), triangles: pack(data.heart.triangles).codes };
+  const torso = {
+    points: pack(data.torso.points).all(), triangles: pack(data.torso.triangles).codes,
+    electrodes: pack(data.torso.electrodes).all(), weights: data.torso.weights && pack(data.torso.weights).all(),
+  };
+  const leadOf = new Map(data.torso.lead_electrode.map((e, lead) => [e, lead]));
+  const decimals = times.length > 1 && (times[1] - times[0]) % 1 > 1e-6 ? 1 : 0;
+
+  function label(method, i) {
+    const same = data.methods.filter((m) => m.name === method.name);
+    if (same.length === 1) return method.name;
+    const rules = same.filter((m) => m.rule === method.rule);
+    return rules.length === 1 ? `${method.name}, ${method.rule}` : `${method.name}, ${method.rule} (${i + 1})`;
+  }
+
+  const state = {
+    frame: 0, playing: false, speed: 50, method: 0, node: 0, lead: 0, activation: false, band: 10,
+    left: "method", right: truth ? TRUTH : methods.length > 1 ? 1 : null, torso: "recorded", lines: true,
+    heartRange: 1, torsoRange: 1, hidden: new Set(), zoom: null,
+  };
+  const camera = { rotation: [...data.torso.view] };
+  const charts = {}, views = {};
+
+  // ---- numbers -------------------------------------------------------------------------------------------------------
+
+  function leadValues(k) {
+    const values = recorded.column(k);
+    if (state.torso === "recorded") return values;
+    const residual = methods[state.method].residual.column(k);
+    return state.torso === "residual" ? residual : values.map((v, i) => v - residual[i]);
+  }
+
+  function torsoField(k) {
+    const values = leadValues(k), n = torso.points.length / 3, m = values.length, out = new Float32Array(n), w = torso.weights;
+    for (let i = 0; i < n; i++) {
+      let sum = 0;
+      for (let j = 0; j < m; j++) sum += w[i * m + j] * values[j];
+      out[i] = sum;
+    }
+    return out;
+  }
+
+  /** Quantile of |values| over about 20,000 of them. */
+  function spread(packed, q) {
+    const step = Math.max(1, Math.floor(packed.codes.length / 20000)) | 1, seen = [];
+    for (let i = 0; i < packed.codes.length; i += step) seen.push(Math.abs(packed.value(packed.codes[i])));
+    const known = seen.filter(Number.isFinite).sort((a, b) => a - b);
+    return known.length ? known[Math.floor(q * (known.length - 1))] : 1;
+  }
+
+  function roundUp(value) {
+    if (!(value > 0)) return 1;
+    const power = 10 ** (Math.floor(Math.log10(value)) - 1);
+    return Number((Math.ceil(value / power - 1e-9) * power).toPrecision(3));
+  }
+
+  function compare(estimate, reference) {
+    let [difference, size, n, sa, sb, saa, sbb, sab] = new Array(8).fill(0);
+    for (let i = 0; i < estimate.length; i++) {
+      const [a, b] = [estimate[i], reference[i]];
+      if (!Number.isFinite(a) || !Number.isFinite(b)) continue;
+      difference += (a - b) ** 2; size += b * b; n++;
+      sa += a; sb += b; saa += a * a; sbb += b * b; sab += a * b;
+    }
+    const spreadProduct = Math.sqrt((saa - sa * sa / n) * (sbb - sb * sb / n));
+    return { error: Math.sqrt(difference / size), correlation: (sab - sa * sb / n) / spreadProduct };
+  }
+
+  function rms(row) { return Math.sqrt(row.reduce((sum, v) => sum + v * v, 0) / row.length); }
+
+  function range(values) {
+    const known = Array.from(values).filter(Number.isFinite).sort((a, b) => a - b);
+    const at = (q) => known[Math.round(q * (known.length - 1))];
+    return known.length ? [at(0.01), at(0.99)] : [0, 1];
+  }
+
+  function activationRange() {
+    const lists = truth?.activation ? [truth.activation] : methods.map((m) => m.activation).filter(Boolean);
+    const ranges = lists.map(range);
+    const low = Math.min(...ranges.map((r) => r[0])), high = Math.max(...ranges.map((r) => r[1]));
+    const band = state.band;
+    const first = Math.floor(low / band + 1e-6) * band;
+    return [first, Math.max(first + 2 * band, Math.ceil(high / band - 1e-6) * band)];
+  }
+
+  const heartRanges = [...methods.map((m) => m.values), ...(truth ? [truth.values] : [])];
+  const defaultHeartRange = roundUp(spread(truth ? truth.values : heartRanges[0], 0.998));
+  const defaultTorsoRange = roundUp(spread(recorded, 0.998));
+
+  // ---- drawing -------------------------------------------------------------------------------------------------------
+
+  function shown(side) {
+    const choice = state[side];
+    if (choice === null) return null;
+    if (choice === TRUTH) return { name: "Measured", ...truth };
+    const method = methods[choice === "method" ? state.method : choice];
+    if (choice !== "difference") return { ...method, name: method.label };
+    return null;
+  }
+
+  function differenceValues(k) {
+    const estimate = methods[state.method].values.column(k), measured = truth.values.column(k);
+    return estimate.map((v, i) => v - measured[i]);
+  }
+
+  function heartValues(side, k) {
+    if (state[side] === "difference") {
+      if (!state.activation) return differenceValues(k);
+      const estimate = methods[state.method].activation;
+      return estimate && truth.activation ? estimate.map((v, i) => v - truth.activation[i]) : null;
+    }
+    const what = shown(side);
+    return what && (state.activation ? what.activation : what.values.column(k));
+  }
+
+  function drawFrame() {
+    const k = state.frame, t = times[k];
+    if (!state.activation || views.stale) for (const side of ["left", "right"]) paintHeart(side, k);
+    views.stale = false;
+    if (torso.weights) views.torso.setValues(torsoField(k));
+    $("time").textContent = `${number(t, decimals)} ms`;
+    $("frame").textContent = `frame ${k + 1} of ${nFrames}${data.stride > 1 ? ` (every ${data.stride}th)` : ""}`;
+    $("slider").value = k;
+    for (const key of ["strip", "node", "lead"]) charts[key].setCursor(t);
+    footers();
+  }
+
+  function paintHeart(side, k) {
+    if (!views[side]) return;
+    const values = heartValues(side, k);
+    views[side].current = values;
+    views[side].setValues(values || new Float32Array(heart.points.length / 3).fill(NaN));
+  }
+
+  function redraw() {
+    views.stale = true;
+    colors();
+    drawFrame();
+  }
+
+  function colors() {
+    const potential = Maps.palette(POTENTIAL_COLORS[$("potential-colors").value]);
+    const stops = POTENTIAL_COLORS[$("potential-colors").value];
+    const step = contourStep(state.torsoRange);
+    views.torso.setColors({ palette: potential, low: -state.torsoRange, high: state.torsoRange, line: state.lines ? step : 0 });
+    scale($("map-torso"), stops, { low: -state.torsoRange, high: state.torsoRange, unit: "mV" });
+    $("map-torso").querySelector(".scale").hidden = !torso.weights;
+    for (const side of ["left", "right"]) {
+      if (!views[side]) continue;
+      const panel = $(`map-${side}`);
+      if (state.activation && state[side] !== "difference") {
+        const early = ACTIVATION_COLORS[$("activation-colors").value], [low, high] = activationRange();
+        views[side].setColors({ palette: Maps.palette(early), low, high, band: state.band, line: state.lines ? state.band : 0 });
+        scale(panel, early, { low, high, unit: "ms", band: state.band });
+      } else {
+        const most = state.activation ? 3 * state.band : state.heartRange;
+        const band = state.activation ? state.band / 2 : 0;
+        const line = state.lines ? band || contourStep(most) : 0;
+        views[side].setColors({ palette: potential, low: -most, high: most, band, line });
+        scale(panel, stops, { low: -most, high: most, unit: state.activation ? "ms" : "mV", band });
+      }
+    }
+  }
+
+  function contourStep(range) { return range / 6; }
+
+  function scale(panel, stops, { low, high, unit, band = 0 }) {
+    const box = panel.querySelector(".scale");
+    box.replaceChildren();
+    const add = (kind, text) => { const e = box.appendChild(document.createElement("div")); e.className = kind; e.textContent = text; return e; };
+    const early = unit === "ms" && low >= 0 || unit === "ms" && panel.id !== "map-torso" && state[panel.id.slice(4)] !== "difference";
+    add("unit", unit);
+    const ramp = add("ramp", ""), up = early ? "to bottom" : "to top";
+    if (band) {
+      const n = Math.round((high - low) / band), lut = Maps.palette(stops), parts = [];
+      for (let i = 0; i < n; i++) {
+        const j = 4 * Math.round((i + 0.5) / n * 255), color = `rgb(${lut[j]},${lut[j + 1]},${lut[j + 2]})`;
+        parts.push(`${color} ${100 * i / n}% ${100 * (i + 1) / n}%`);
+      }
+      ramp.style.background = `linear-gradient(${up}, ${parts.join(",")})`;
+    } else ramp.style.background = `linear-gradient(${up}, ${stops.join(",")})`;
+    const room = Math.max(2, Math.floor((panel.querySelector(".view").clientHeight - 60) / 22));
+    let values = [low, low / 2, 0, high / 2, high];
+    if (band) {
+      const n = Math.round((high - low) / band), skip = Math.ceil(n / room);
+      values = [];
+      for (let i = 0; i <= n; i += skip) values.push(low + i * band);
+    }
+    const size = Math.abs(high) >= 1 || band ? 2 : 3;
+    for (const v of values) {
+      const f = (v - low) / (high - low), tick = add("tick", String(Number(v.toPrecision(size + 1))).replace("-", "\u2212"));
+      tick.style.top = `calc(18px + (100% - 18px) * ${early ? f : 1 - f})`;
+    }
+  }
+
+  function footers(hover = {}) {
+    for (const side of ["left", "right"]) {
+      if (!views[side]) continue;
+      const node = hover[side] ?? state.node, value = views[side].current ? views[side].current[node] : NaN;
+      const unit = state.activation ? "ms" : "mV";
+      const what = views[side].current ? Number.isFinite(value) ? `${significant(value)} ${unit}` : "not measured" : "no activation map";
+      $(`map-${side}`).querySelector("footer").textContent = `Node ${node}: ${what}`;
+    }
+    const lead = hover.lead ?? state.lead;
+    const value = lead === null ? NaN : leadValues(state.frame)[lead];
+    const text = lead === null ? "No lead there" : `Lead ${data.leads.names[lead]}: ${significant(value)} mV ${state.torso}`;
+    $("map-torso").querySelector("footer").textContent = text;
+  }
+
+  function marks() {
+    const n = torso.electrodes.length / 3, small = n > 100 ? 5 : 7;
+    const list = [];
+    for (let i = 0; i < n; i++) {
+      const used = leadOf.has(i), chosen = used && leadOf.get(i) === state.lead;
+      list.push({
+        position: Array.from(torso.electrodes.subarray(3 * i, 3 * i + 3)),
+        fill: chosen ? [1.0, 0.78, 0.0] : used ? [0.12, 0.14, 0.19] : [0.62, 0.64, 0.68], size: chosen ? 15 : small,
+      });
+    }
+    views.torso.setMarks(list.sort((a, b) => a.size - b.size));
+    for (const side of ["left", "right"])
+      if (views[side]) views[side].setMarks([{ position: views[side].node(state.node), fill: [1.0, 0.78, 0.0], size: 14 }]);
+  }
+
+  // ---- charts --------------------------------------------------------------------------------------------------------
+
+  function nearest(list, x) {
+    let [low, high] = [0, list.length - 1];
+    while (high - low > 1) { const mid = (low + high) >> 1; if (list[mid] > x) high = mid; else low = mid; }
+    return Math.abs(list[low] - x) <= Math.abs(list[high] - x) ? low : high;
+  }
+
+  const visible = (i) => !state.hidden.has(i);
+
+  function electrogram() {
+    const series = methods.map((m, i) => ({ m, i })).filter(({ i }) => visible(i)).map(({ m, i }) => ({
+      x: times, y: m.values.row(state.node), color: m.color, width: i === state.method ? 2.2 : 1.3, alpha: i === state.method ? 1 : 0.7, name: m.label,
+    }));
+    series.sort((a, b) => a.width - b.width);
+    const measured = truth && truth.values.row(state.node);
+    const known = measured && measured.some(Number.isFinite);
+    if (known) series.unshift({ x: times, y: measured, color: css("--truth"), width: 2, name: "Measured" });
+    charts.node.set(series);
+    const what = data.heart.quantity === "vm" ? "Transmembrane potential" : "Electrogram";
+    $("node-title").textContent = `${what} at node ${state.node}`;
+    $("node-line").textContent = truth && !known ? "not measured at this node" : data.mean_removed ? "mean over the heart removed in every frame" : "";
+    legend($("legend"), known ? "Measured" : null, (m) => {
+      if (!known) return "";
+      const { error, correlation } = compare(m.values.row(state.node), measured);
+      return methods.length > 4 ? number(correlation, 2) : `error ${number(error, 2)}, correlation ${number(correlation, 2)}`;
+    });
+    if (known && methods.length > 4) $("node-line").textContent += "; numbers below: correlation at this node";
+  }
+
+  function leadChart() {
+    const lead = state.lead, y = recorded.row(lead);
+    const series = methods.map((m, i) => ({ m, i })).filter(({ i }) => visible(i)).map(({ m, i }) => {
+      const residual = m.residual.row(lead);
+      return { x: times, y: y.map((v, k) => v - residual[k]), color: m.color, width: i === state.method ? 2.2 : 1.3, alpha: i === state.method ? 1 : 0.7, name: m.label };
+    });
+    series.sort((a, b) => a.width - b.width);
+    series.unshift({ x: times, y, color: css("--truth"), width: 2, name: "Recorded" });
+    charts.lead.set(series);
+    $("lead-title").textContent = `Lead ${data.leads.names[lead]}`;
+    $("lead-line").textContent = `${data.leads.quantity}, reference ${data.leads.reference}`;
+    legend($("lead-legend"), "Recorded", (m) => {
+      const ratio = rms(m.residual.row(lead)) / rms(y);
+      return methods.length > 4 ? `${number(100 * ratio, 1)} %` : `residual ${number(100 * ratio, 1)} %`;
+    });
+    if (methods.length > 4) $("lead-line").textContent += "; numbers below: residual of this lead";
+  }
+
+  function legend(host, first, note) {
+    host.replaceChildren();
+    const add = (text, color, small, i) => {
+      const button = host.appendChild(document.createElement("button"));
+      button.type = "button";
+      button.appendChild(document.createElement("i")).style.background = color;
+      button.append(text);
+      if (small) { button.append(" "); button.appendChild(document.createElement("small")).textContent = small; }
+      if (i === null) { button.disabled = true; return; }
+      button.setAttribute("aria-pressed", String(visible(i)));
+      button.title = "Show or hide";
+      button.classList.toggle("chosen", i === state.method);
+      button.addEventListener("click", () => { if (visible(i)) state.hidden.add(i); else state.hidden.delete(i); timeCharts(); });
+    };
+    if (first) add(first, css("--truth"), "", null);
+    methods.forEach((m, i) => add(m.label, m.color, note(m), i));
+  }
+
+  function timeCharts() { electrogram(); leadChart(); }
+
+  function seriesReadout(chart) {
+    return (x) => {
+      const k = nearest(times, x), rows = [{ text: `${number(times[k], decimals)} ms` }];
+      for (const s of chart().series) if (s.name && Number.isFinite(s.y[k])) rows.push({ color: s.color, text: `${s.name} ${significant(s.y[k])} mV` });
+      return { x: times[k], rows };
+    };
+  }
+
+  function curves() {
+    const method = methods[state.method], curve = method.curve;
+    $("curve-card").hidden = $("criterion-card").hidden = !curve;
+    if (!curve) return;
+    const chosen = nearest(curve.lambdas, curve.chosen);
+    charts.curve.set([{ x: curve.residual_norms, y: curve.seminorms, color: method.color, width: 2 }],
+      [{ x: curve.residual_norms[chosen], y: curve.seminorms[chosen], color: css("--cursor"), label: `\u03bb = ${significant(curve.chosen)}` }]);
+    $("curve-line").textContent = `${method.label}, rule ${method.rule}`;
+    const positive = curve.criterion.filter((v) => v !== null && Number.isFinite(v)).every((v) => v > 0);
+    const known = curve.criterion.map((v) => (v === null ? NaN : v));
+    const span = Math.max(...known.filter(Number.isFinite)) / Math.min(...known.filter(Number.isFinite));
+    charts.criterion.options.yLog = positive && span > 30;
+    charts.criterion.options.yLabel = curve.label;
+    charts.criterion.set([{ x: curve.lambdas, y: known, color: method.color, width: 2 }],
+      [{ x: curve.lambdas[chosen], y: known[chosen], color: css("--cursor"), label: `\u03bb = ${significant(curve.chosen)}` }]);
+    $("criterion-line").textContent = method.saw_truth ? "this rule saw the truth" : "computed without the truth";
+  }
+
+  function residuals() {
+    const method = methods[state.method], n = data.leads.names.length;
+    const index = Array.from({ length: n }, (_, i) => i + 1);
+    const left = index.map((i) => rms(method.residual.row(i - 1))), total = index.map((i) => rms(recorded.row(i - 1)));
+    charts.residual.set([
+      { x: index, y: total, color: css("--line"), kind: "bars", name: "recorded" },
+      { x: index, y: left, color: method.color, kind: "bars", name: "residual" },
+    ]);
+    const all = Math.sqrt(left.reduce((s, v) => s + v * v, 0) / total.reduce((s, v) => s + v * v, 0));
+    $("residual-line").textContent = `${method.label}: ${number(100 * all, 1)} % of the recording left over (gray: recorded)`;
+    charts.residual.setCursor(state.lead + 1);
+  }
+
+  // ---- scores --------------------------------------------------------------------------------------------------------
+
+  const COLUMNS = {
+    method: ["Method", "", 0], rule: ["Rule", "", 0], lambda: ["\u03bb", "", 0], relative_error: ["Relative error", "", -1],
+    correlation: ["Correlation", "", 1], rmse: ["RMSE", "mV", -1], rdm: ["RDM", "", -1], mag: ["MAG", "", "one"], sc: ["SC", "", 1], tc: ["TC", "", 1],
+    activation_error: ["Activation error", "ms", -1], activation_rmse: ["Activation RMSE", "ms", -1],
+    activation_correlation: ["Activation correlation", "", 1], localization_error: ["Localization error", "mm", -1],
+    residual: ["Residual", "relative", 0], relative_residual: ["Residual", "relative", 0], seconds: ["Time", "s", 0],
+  };
+  const sorting = { key: null, down: false };
+
+  function columns() {
+    const there = (key) => data.scores.some((row) => row[key] !== undefined && row[key] !== null);
+    const known = Object.keys(COLUMNS).filter(there);
+    const extra = [];
+    for (const row of data.scores)
+      for (const [key, value] of Object.entries(row)) {
+        if (COLUMNS[key] || extra.includes(key) || typeof value !== "number" || !/(error|correlation|rmse|distance)/.test(key)) continue;
+        extra.push(key);
+      }
+    return [...known, ...extra];
+  }
+
+  function heading(key) {
+    if (COLUMNS[key]) return COLUMNS[key];
+    const unit = /_ms$/.test(key) ? "ms" : /_mm$/.test(key) ? "mm" : "";
+    const words = key.replace(/_(ms|mm)$/, "").replaceAll("_", " ");
+    const better = /correlation/.test(key) ? 1 : /error|rmse|distance/.test(key) ? -1 : 0;
+    return [words[0].toUpperCase() + words.slice(1), unit, better];
+  }
+
+  function bestRows(key) {
+    const better = heading(key)[2];
+    if (!better || data.scores.length < 2) return new Set();
+    const worth = (v) => (typeof v !== "number" ? -Infinity : better === "one" ? -Math.abs(Math.log(v)) : better * v);
+    const scored = data.scores.map((row, i) => (methods[i].saw_truth ? -Infinity : worth(row[key])));
+    const top = Math.max(...scored);
+    return new Set(scored.flatMap((v, i) => (v === top && Number.isFinite(v) ? [i] : [])));
+  }
+
+  function scoreTable() {
+    const keys = columns(), head = $("scores").tHead, body = $("scores").tBodies[0];
+    head.replaceChildren();
+    body.replaceChildren();
+    const top = head.insertRow();
+    for (const key of keys) {
+      const [name, unit] = heading(key), cell = top.appendChild(document.createElement("th"));
+      cell.append(name);
+      cell.scope = "col";
+      if (unit) cell.appendChild(document.createElement("small")).textContent = unit;
+      if (key === "method" || key === "rule") cell.className = "text";
+      if (sorting.key === key) cell.setAttribute("aria-sort", sorting.down ? "descending" : "ascending");
+      cell.addEventListener("click", () => { sorting.down = sorting.key === key && !sorting.down; sorting.key = key; scoreTable(); });
+    }
+    const best = Object.fromEntries(keys.map((key) => [key, bestRows(key)]));
+    const order = data.scores.map((_, i) => i);
+    if (sorting.key) order.sort((a, b) => (sorting.down ? -1 : 1) * ordering(data.scores[a][sorting.key], data.scores[b][sorting.key]));
+    for (const i of order) {
+      const row = body.insertRow();
+      row.classList.toggle("chosen", i === state.method);
+      row.addEventListener("click", () => setMethod(i));
+      for (const key of keys) scoreCell(row, key, i, best[key].has(i));
+    }
+  }
+
+  function scoreCell(row, key, i, best) {
+    const cell = row.insertCell(), value = data.scores[i][key];
+    if (key === "method") {
+      cell.className = "text";
+      const dot = cell.appendChild(document.createElement("i"));
+      dot.className = "key";
+      dot.style.background = methods[i].color;
+    }
+    if (key === "rule") cell.className = "text";
+    const fixed = ["relative_error", "correlation", "rdm", "mag", "sc", "tc", "activation_correlation"].includes(key);
+    cell.append(typeof value !== "number" ? (value ?? "\u2013") : fixed ? number(value, 3) : significant(value));
+    if (best) { cell.classList.add("best"); cell.title = "best of the methods that did not see the truth"; }
+    if (key === "rule" && methods[i].saw_truth) {
+      const pill = cell.appendChild(document.createElement("span"));
+      pill.className = "pill";
+      pill.textContent = "saw the truth";
+    }
+  }
+
+  function ordering(a, b) {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    if (a === undefined || a === null) return 1;
+    if (b === undefined || b === null) return -1;
+    return String(a).localeCompare(String(b));
+  }
+
+  // ---- header and provenance -----------------------------------------------------------------------------------------
+
+  function header() {
+    const n = heart.points.length / 3;
+    $("case-name").textContent = data.case.name;
+    $("case-line").textContent = `${data.heart.label} at ${n} nodes from ${data.leads.names.length} leads, `
+      + `${number(times[0], decimals)}\u2013${number(times[nFrames - 1], decimals)} ms`;
+    facts();
+    $("scores-line").textContent = (truth ? `against the measured truth, reference: ${data.reference}` : "no measured truth: nothing to score against")
+      + (methods.some((m) => m.saw_truth) ? "; best marked among the methods that did not see the truth" : "");
+  }
+
+  function facts() {
+    const method = methods[state.method], scores = data.scores[state.method], host = $("facts");
+    host.replaceChildren();
+    const add = (name, value) => {
+      const box = host.appendChild(document.createElement("div"));
+      box.className = "fact";
+      box.appendChild(document.createElement("small")).textContent = name;
+      box.appendChild(document.createElement("b")).textContent = value;
+    };
+    add("Method", method.name);
+    add("Weight", `${method.rule}, \u03bb = ${significant(method.weight)}`);
+    add("Weight chosen", method.saw_truth ? "with the truth" : "without the truth");
+    if (typeof scores.relative_error === "number") add("Relative error", number(scores.relative_error, 3));
+    if (typeof scores.correlation === "number") add("Correlation", number(scores.correlation, 3));
+    if (truth) add("Scored", data.reference);
+  }
+
+  function provenance() {
+    const host = $("provenance"), info = { ...data.case.info }, rest = { ...data.provenance };
+    delete rest.data;
+    const first = {};
+    for (const key of ["origin", "licence", "license", "citation", "notes"]) if (info[key]) { first[key] = info[key]; delete info[key]; }
+    Object.assign(first, info);
+    if (Object.keys(first).length) host.appendChild(definitions(first));
+    const flat = Object.fromEntries(Object.entries(rest).filter(([, v]) => typeof v !== "object" || v === null));
+    if (Object.keys(flat).length) host.appendChild(definitions(flat));
+    for (const [key, value] of Object.entries(rest)) if (typeof value === "object" && value !== null) host.appendChild(folded(key, value));
+    host.appendChild(folded("diagnostics", Object.fromEntries(methods.map((m) => [m.label, m.diagnostics]))));
+    host.appendChild(folded("this page", {
+      "body-surface map": torso.weights ? "smoothest surface (least squared Laplacian) through the leads" : "none: the leads are not potentials of single electrodes",
+      "arrays": "16-bit, error below 1e-5 of the range",
+      "frames": data.stride > 1 ? `every ${data.stride}th of the recording` : "all",
+      "heart maps": data.mean_removed ? "mean over the measured nodes removed in every frame, estimate and truth alike" : "absolute",
+    }));
+  }
+
+  function folded(name, value) {
+    const box = document.createElement("details");
+    box.appendChild(document.createElement("summary")).textContent = words(name);
+    box.appendChild(Array.isArray(value) ? definitions(Object.fromEntries(value.entries())) : definitions(value));
+    return box;
+  }
+
+  function words(key) { const text = String(key).replaceAll("_", " "); return text.charAt(0).toUpperCase() + text.slice(1); }
+
+  function definitions(object) {
+    const list = document.createElement("dl");
+    for (const [key, value] of Object.entries(object)) {
+      list.appendChild(document.createElement("dt")).textContent = words(key);
+      const cell = list.appendChild(document.createElement("dd"));
+      if (Array.isArray(value) && value.every((v) => typeof v !== "object")) cell.textContent = value.join(", ");
+      else if (typeof value === "object" && value !== null) cell.appendChild(definitions(value));
+      else cell.textContent = typeof value === "number" && !Number.isInteger(value) ? significant(value) : String(value ?? "\u2013");
+      if (typeof value === "string" && /^[0-9a-f]{32,}$/.test(value)) cell.className = "long";
+    }
+    return list;
+  }
+
+  // ---- actions -------------------------------------------------------------------------------------------------------
+
+  function setFrame(k) {
+    state.frame = Math.min(nFrames - 1, Math.max(0, Math.round(k)));
+    drawFrame();
+  }
+
+  let started = null;
+  function tick(now) {
+    if (!state.playing) return;
+    if (started === null) started = { now, time: times[state.frame] };
+    const t = started.time + (now - started.now) / 1000 * state.speed;
+    if (t > times[nFrames - 1]) { started = { now, time: times[0] }; setFrame(0); }
+    else { const k = nearest(times, t); if (k !== state.frame) setFrame(k); }
+    requestAnimationFrame(tick);
+  }
+
+  function play() {
+    if (state.playing || nFrames < 2) return;
+    if (state.frame === nFrames - 1) setFrame(0);
+    state.playing = true;
+    started = null;
+    $("play").textContent = "\u275A\u275A";
+    $("play").setAttribute("aria-label", "Pause");
+    requestAnimationFrame(tick);
+  }
+
+  function pause() {
+    state.playing = false;
+    $("play").textContent = "\u25B6";
+    $("play").setAttribute("aria-label", "Play");
+  }
+
+  function seek(k) { started = null; setFrame(k); }
+
+  function selectNode(i) { state.node = i; marks(); electrogram(); footers(); }
+
+  function selectLead(lead) { state.lead = lead; marks(); leadChart(); charts.residual.setCursor(lead + 1); footers(); }
+
+  function selectElectrode(i) { if (leadOf.has(i)) selectLead(leadOf.get(i)); }
+
+  function setMethod(i) {
+    state.method = i;
+    state.hidden.delete(i);
+    $("method").value = String(i);
+    options();
+    facts();
+    timeCharts();
+    curves();
+    residuals();
+    scoreTable();
+    redraw();
+  }
+
+  function showActivation(on) {
+    state.activation = on;
+    $("show-potential").setAttribute("aria-pressed", String(!on));
+    $("show-activation").setAttribute("aria-pressed", String(on));
+    for (const e of document.querySelectorAll(".for-potential")) e.hidden = on;
+    for (const e of document.querySelectorAll(".for-activation")) e.hidden = !on;
+    redraw();
+  }
+
+  function zoomTime(window_) {
+    const full = [times[0], times[nFrames - 1]];
+    let next = window_ && [Math.max(full[0], window_[0]), Math.min(full[1], window_[1])];
+    if (next && (next[1] - next[0] > 0.98 * (full[1] - full[0]) || next[1] - next[0] < 4 * (times[1] - times[0]))) {
+      next = next[1] - next[0] > 0.5 * (full[1] - full[0]) ? null : state.zoom;
+    }
+    state.zoom = next;
+    for (const key of ["node", "lead"]) { charts[key].xRange = next; charts[key].draw(); }
+  }
+
+  function reset() {
+    camera.rotation = [...data.torso.view];
+    for (const key of ["torso", "left", "right"]) if (views[key]) views[key].zoom = 1;
+    state.heartRange = defaultHeartRange;
+    state.torsoRange = defaultTorsoRange;
+    $("heart-range").value = defaultHeartRange;
+    $("torso-range").value = defaultTorsoRange;
+    zoomTime(null);
+    axes();
+    redraw();
+  }
+
+  // ---- controls ------------------------------------------------------------------------------------------------------
+
+  function fill(select, entries, value) {
+    select.replaceChildren();
+    for (const [key, text] of entries) {
+      const option = select.appendChild(document.createElement("option"));
+      option.value = String(key);
+      option.textContent = text;
+    }
+    select.value = String(value);
+  }
+
+  function options() {
+    const list = [["method", `Reconstructed: ${methods[state.method].label}`]];
+    if (truth) list.push([TRUTH, "Measured"], ["difference", "Reconstructed \u2212 measured"]);
+    methods.forEach((m, i) => { if (methods.length > 1) list.push([i, m.label]); });
+    fill($("left-shows"), list, state.left);
+    fill($("right-shows"), list, state.right);
+  }
+
+  function controls() {
+    fill($("method"), methods.map((m, i) => [i, m.label]), state.method);
+    $("method").parentElement.hidden = methods.length < 2;
+    fill($("potential-colors"), Object.keys(POTENTIAL_COLORS).map((k) => [k, k]), Object.keys(POTENTIAL_COLORS)[0]);
+    fill($("activation-colors"), Object.keys(ACTIVATION_COLORS).map((k) => [k, k]), Object.keys(ACTIVATION_COLORS)[0]);
+    fill($("torso-shows"), [["recorded", "Recorded"], ["predicted", "Predicted"], ["residual", "Residual"]], state.torso);
+    fill($("speed"), SPEEDS.map((s) => [s, `${s} ms per s`]), state.speed);
+    options();
+    $("slider").max = nFrames - 1;
+    $("show-activation").parentElement.hidden = !methods.some((m) => m.activation) && !truth?.activation;
+    const on = (id, event, act) => $(id).addEventListener(event, act);
+    on("method", "change", () => setMethod(Number($("method").value)));
+    for (const id of ["potential-colors", "activation-colors"]) on(id, "change", redraw);
+    on("torso-shows", "change", () => { state.torso = $("torso-shows").value; redraw(); });
+    for (const side of ["left", "right"]) {
+      on(`${side}-shows`, "change", () => {
+        const value = $(`${side}-shows`).value;
+        state[side] = /^\d+$/.test(value) ? Number(value) : value;
+        redraw();
+      });
+    }
+    on("heart-range", "change", () => { const v = Number($("heart-range").value); if (v > 0) { state.heartRange = v; redraw(); } });
+    on("torso-range", "change", () => { const v = Number($("torso-range").value); if (v > 0) { state.torsoRange = v; redraw(); } });
+    on("band", "change", () => { state.band = Number($("band").value); redraw(); });
+    on("lines", "change", () => { state.lines = $("lines").checked; redraw(); });
+    on("show-potential", "click", () => showActivation(false));
+    on("show-activation", "click", () => showActivation(true));
+    on("play", "click", () => (state.playing ? pause() : play()));
+    on("back", "click", () => { pause(); setFrame(state.frame - 1); });
+    on("forward", "click", () => { pause(); setFrame(state.frame + 1); });
+    on("slider", "input", () => seek(Number($("slider").value)));
+    on("speed", "change", () => { state.speed = Number($("speed").value); started = null; });
+    on("reset", "click", reset);
+    on("theme", "click", () => {
+      const dark = document.documentElement.dataset.theme !== "dark";
+      document.documentElement.dataset.theme = dark ? "dark" : "light";
+      $("theme").textContent = dark ? "Light" : "Dark";
+      setMethod(state.method);
+      charts.strip.draw();
+    });
+    document.addEventListener("keydown", keys);
+  }
+
+  function keys(e) {
+    if (e.ctrlKey || e.metaKey || e.altKey) return;
+    const typing = e.target.matches("select, input[type=number]");
+    const step = e.shiftKey ? 10 : 1;
+    const actions = {
+      " ": () => (state.playing ? pause() : play()),
+      "ArrowLeft": () => { pause(); setFrame(state.frame - step); },
+      "ArrowRight": () => { pause(); setFrame(state.frame + step); },
+      "Home": () => seek(0), "End": () => seek(nFrames - 1),
+      "m": () => setMethod((state.method + 1) % methods.length),
+      "a": () => { if (!$("show-activation").parentElement.hidden) showActivation(!state.activation); },
+    };
+    const act = actions[e.key.length === 1 ? e.key.toLowerCase() : e.key];
+    if (!act || typing) return;
+    e.preventDefault();
+    if (e.key === " " && e.target.matches("button")) e.target.blur();
+    act();
+  }
+
+  function turned() { for (const key of ["torso", "left", "right"]) if (views[key]) views[key].draw(); axes(); }
+
+  // ---- the axes in the corner of each map ----------------------------------------------------------------------------
+
+  const AXIS_COLORS = ["#c0392b", "#2e8b57", "#2f6db5"];
+  const AXIS_NAMES = data.torso.frame === "LPS" ? ["left", "back", "head"] : ["x", "y", "z"];
+
+  function axes() {
+    const r = camera.rotation;
+    for (const svg of document.querySelectorAll(".axes")) {
+      svg.replaceChildren();
+      const ends = [0, 1, 2].map((k) => ({ k, x: r[k], y: -r[3 + k], z: r[6 + k] })).sort((a, b) => a.z - b.z);
+      for (const { k, x, y } of ends) {
+        const group = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "g"));
+        const make = (kind, attributes) => {
+          const e = group.appendChild(document.createElementNS("http://www.w3.org/2000/svg", kind));
+          for (const [name, value] of Object.entries(attributes)) e.setAttribute(name, value);
+          return e;
+        };
+        make("line", { x1: 0, y1: 0, x2: 20 * x, y2: 20 * y, stroke: AXIS_COLORS[k], "stroke-width": 2 });
+        const text = make("text", { x: 28 * x, y: 28 * y + 4, "text-anchor": "middle", fill: AXIS_COLORS[k] });
+        text.textContent = AXIS_NAMES[k];
+        make("circle", { cx: 26 * x, cy: 26 * y, r: 10, fill: "transparent" });
+        make("title", {}).textContent = `Look along ${AXIS_NAMES[k]}; again for the other side`;
+        group.addEventListener("click", () => lookAlong(k));
+      }
+    }
+  }
+
+  function lookAlong(k) {
+    const r = camera.rotation, sign = r[6 + k] > 0.999 ? -1 : 1;
+    const towards = [0, 0, 0], up = data.torso.view.slice(3, 6).map(Math.round);
+    towards[k] = sign;
+    const vertical = up[k] ? data.torso.view.slice(6, 9).map((v) => -sign * Math.round(v)) : up;
+    const right = [0, 1, 2].map((i) => vertical[(i + 1) % 3] * towards[(i + 2) % 3] - vertical[(i + 2) % 3] * towards[(i + 1) % 3]);
+    camera.rotation = [...right, ...vertical, ...towards];
+    turned();
+  }
+
+  // ---- start ---------------------------------------------------------------------------------------------------------
+
+  function makeViews() {
+    const canvas = (id) => $(id).querySelector("canvas");
+    views.torso = new Maps.View(canvas("map-torso"), {
+      ...torso, camera, onTurn: turned,
+      onPick: (hit) => { const e = nearestElectrode(hit.point); if (e !== null) selectElectrode(e); },
+      onHover: (hit) => { const e = hit && nearestElectrode(hit.point); footers(hit && e !== null ? { lead: leadOf.get(e) } : {}); },
+    });
+    if (state.right === null) { $("map-right").remove(); document.querySelector(".maps").classList.add("pair"); }
+    for (const side of ["left", "right"]) {
+      if (state[side] === null) continue;
+      views[side] = new Maps.View(canvas(`map-${side}`), {
+        ...heart, camera, onTurn: turned, onPick: (hit) => selectNode(hit.node),
+        onHover: (hit) => footers(hit ? { left: hit.node, right: hit.node } : {}),
+      });
+    }
+  }
+
+  function nearestElectrode(point) {
+    let best = null, least = Infinity;
+    for (const e of leadOf.keys()) {
+      if (e < 0) continue;
+      const d = Math.hypot(...[0, 1, 2].map((k) => torso.electrodes[3 * e + k] - point[k]));
+      if (d < least) { least = d; best = e; }
+    }
+    return best;
+  }
+
+  function makeCharts() {
+    const pickTime = (t) => seek(nearest(times, t));
+    charts.strip = new Chart($("strip"), { bare: true, scrub: true, onPick: pickTime });
+    for (const [key, id, quantity] of [["node", "node-chart", "Potential (mV)"], ["lead", "lead-chart", "Potential (mV)"]]) {
+      charts[key] = new Chart($(id), { xLabel: "Time (ms)", yLabel: quantity, scrub: true, onPick: pickTime, onZoom: zoomTime, readout: seriesReadout(() => charts[key]) });
+    }
+    const atWeight = (x) => {
+      const curve = methods[state.method].curve, k = nearest(curve.lambdas, x);
+      return { x: curve.lambdas[k], rows: [{ text: `\u03bb = ${significant(curve.lambdas[k])}` }, { text: `${curve.label} ${significant(curve.criterion[k])}` }] };
+    };
+    charts.curve = new Chart($("curve-chart"), { xLabel: "Residual norm (mV)", yLabel: "Seminorm", xLog: true, yLog: true, xTight: false });
+    charts.criterion = new Chart($("criterion-chart"), { xLabel: "\u03bb", yLabel: "", xLog: true, readout: atWeight });
+    charts.residual = new Chart($("residual-chart"), {
+      xLabel: "Lead (in the order of the recording)", yLabel: "RMS (mV)", xPad: 0.7,
+      onPick: (x) => selectLead(Math.min(data.leads.names.length - 1, Math.max(0, Math.round(x) - 1))),
+      readout: (x) => {
+        const i = Math.min(data.leads.names.length - 1, Math.max(0, Math.round(x) - 1)), [total, left] = charts.residual.series;
+        return { x: i + 1, rows: [{ text: `Lead ${data.leads.names[i]}` }, { text: `recorded ${significant(total.y[i])} mV` },
+          { color: left.color, text: `residual ${significant(left.y[i])} mV` }] };
+      },
+    });
+  }
+
+  function overview() {
+    const power = new Float64Array(nFrames), spreads = [];
+    const n = recorded.rows;
+    for (let i = 0; i < n; i++) {
+      const row = recorded.row(i);
+      spreads.push(rms(row));
+      for (let k = 0; k < nFrames; k++) power[k] += row[k] * row[k];
+    }
+    const y = power.map((p) => Math.sqrt(p / n));
+    charts.strip.set([{ x: times, y, color: css("--line"), kind: "area" }, { x: times, y, color: css("--muted"), width: 1 }]);
+    state.lead = spreads.indexOf(Math.max(...spreads));
+    const field = truth ? truth.values : methods[0].values;
+    let most = -1;
+    for (let i = 0; i < field.rows; i++) {
+      const size = rms(field.row(i));
+      if (size > most) { most = size; state.node = i; }
+    }
+    return y.indexOf(Math.max(...y));
+  }
+
+  function nodeOnScreen(side, i) {
+    const view = views[side], at = view.screen(view.node(i)), box = view.canvas.getBoundingClientRect();
+    const hit = view.pick(at.x, at.y);
+    return hit && hit.node === i ? { x: box.left + at.x, y: box.top + at.y } : null;
+  }
+
+  function electrodeOnScreen(i) {
+    const view = views.torso, box = view.canvas.getBoundingClientRect(), point = Array.from(torso.electrodes.subarray(3 * i, 3 * i + 3));
+    const at = view.screen(point), hit = view.pick(at.x, at.y);
+    return hit && nearestElectrode(hit.point) === i ? { x: box.left + at.x, y: box.top + at.y } : null;
+  }
+
+  function start() {
+    makeViews();
+    makeCharts();
+    controls();
+    header();
+    provenance();
+    state.frame = overview();
+    marks();
+    state.heartRange = defaultHeartRange;
+    state.torsoRange = defaultTorsoRange;
+    $("heart-range").value = defaultHeartRange;
+    $("torso-range").value = defaultTorsoRange;
+    axes();
+    showActivation(false);
+    setMethod(0);
+    window.einthoven = { state, data, setFrame: seek, play, pause, selectNode, selectElectrode, setMethod, showActivation, nodeOnScreen, electrodeOnScreen, views, charts };
+    requestAnimationFrame(() => requestAnimationFrame(() => { window.einthovenReady = true; }));
+  }
+
+  try { start(); } catch (error) {
+    $("failure").hidden = false;
+    $("failure").textContent = `The page could not be drawn: ${error.message}`;
+    throw error;
+  }
+})();
