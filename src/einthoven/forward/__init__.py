@@ -1,1 +1,1 @@
-"""."""
+"""Forward operators: boundary elements, electrodes, point sources."""

@@ -222,12 +222,12 @@ def _prepared(
     heart: Surface, conductor: VolumeConductor, electrodes: Electrodes | None, *, source_inside: bool = False
 ) -> tuple[_Layout, ForwardOperator]:
     """Check the geometry; return the layout and the operator from skin nodes to electrodes."""
-    from einthoven.geometry.checks import check_conductor, check_memory
+    from einthoven.geometry.checks import check_conductor
 
     check_conductor(conductor, heart)
     layout = _layout(heart, conductor, source_inside=source_inside)
-    check_memory(layout.n_unknowns, heart.n_points)
     skin = conductor.skin
+    _check_memory(layout.n_unknowns, heart.n_points, skin.n_points if electrodes is None else len(electrodes))
     if electrodes is None:
         electrodes = Electrodes(skin.node_names, skin.points)
         rows = ForwardOperator(
@@ -236,6 +236,13 @@ def _prepared(
         )  # fmt: skip
         return layout, rows
     return layout, interpolation(skin, electrodes)
+
+
+def _check_memory(n_unknowns: int, n_sources: int, n_out: int) -> None:
+    from einthoven.geometry.checks import check_memory
+
+    need = estimate_memory(n_unknowns, n_sources, n_out)
+    check_memory(n_unknowns, n_sources, copies=need / (8.0 * n_unknowns * (n_unknowns + n_sources)))
 
 
 def _layout(heart: Surface, conductor: VolumeConductor, *, source_inside: bool) -> _Layout:
@@ -339,11 +346,11 @@ def _double_layer_field(
     heart: Surface, conductor: VolumeConductor, points: np.ndarray, name: str, conductivity: float
 ) -> np.ndarray:
     """Potentials at points outside the myocardium per unit vm at the heart's nodes, skin reference."""
-    from einthoven.geometry.checks import check_conductor, check_memory
+    from einthoven.geometry.checks import check_conductor
 
     check_conductor(conductor, heart)
     layout = _layout(heart, conductor, source_inside=True)
-    check_memory(layout.n_unknowns, heart.n_points)
+    _check_memory(layout.n_unknowns, heart.n_points, len(points))
     source = np.zeros((len(points), heart.n_points))
     add_layers(points, heart, source)
     _check_outside(source.sum(axis=1), heart, name)

@@ -1,7 +1,7 @@
 """Exact potentials in spheres: layered media by series, a dipole in a homogeneous sphere in closed form.
 
 Media are concentric layers around the origin: layer j fills radii[j - 1] < r < radii[j], conducts `conductivities[j]`,
-and nothing flows through the outermost sphere. In each layer a potential of degree l is (a r^l + b r^-(l+1)) Y_l, and the
+and nothing flows through the outermost sphere. In each layer a potential of degree l is (a r^l + b r^-(l+1)) Y_l; the
 coefficients follow from the conditions at the interfaces. Lengths in mm, conductivities in mS/mm, potentials in mV.
 """
 
