@@ -171,7 +171,5 @@ def _cross_in_plane(p, q, a, b) -> bool:
     """Whether segment pq crosses ab; ends that touch are found by the point tests of the caller or here."""
     one, two = _turn(p, q, a) * _turn(p, q, b), _turn(a, b, p) * _turn(a, b, q)
     if one == 0 and two == 0:  # on one line: apart unless their boxes overlap
-        return all(
-            max(p[k], q[k]) >= min(a[k], b[k]) and max(a[k], b[k]) >= min(p[k], q[k]) for k in range(2)
-        )
+        return all(max(p[k], q[k]) >= min(a[k], b[k]) and max(a[k], b[k]) >= min(p[k], q[k]) for k in range(2))
     return one <= 0 and two <= 0
