@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from einthoven.core.arrays import frozen
-from einthoven.core.errors import InputError, some
+from einthoven.core.errors import InputError
 from einthoven.core.operator import ForwardOperator
 from einthoven.core.recording import Quantity, Recording
 from einthoven.core.sites import check_names
@@ -127,78 +127,3 @@ class LeadSystem:
     def record(self, recording: Recording) -> Recording:
         """Derive the leads from a recording of the electrodes, matched by name."""
         return self.operator().record(recording)
-
-
-def referenced(
-    operator: ForwardOperator, reference: str, *, limbs: Sequence[str] = ("RA", "LA", "LL")
-) -> ForwardOperator:
-    """Return the operator with its output against another reference.
-
-    Parameters
-    ----------
-    operator
-        Its output must be potentials of sites; any reference will do, since differences between sites do not depend on
-        it.
-    reference
-        ``"average"`` (the mean over the operator's target sites), ``"wilson"`` (the mean of `limbs`), or the name of a
-        target site. The operator's own reference returns it unchanged.
-    limbs
-        Names of the electrodes of Wilson's central terminal.
-
-    Returns
-    -------
-    ForwardOperator
-        The same sites. Rows of an average-referenced operator sum to 0 if all rows summed to the same before.
-
-    Raises
-    ------
-    InputError
-        If the reference needs a site that the operator does not have, or is one that only a model knows
-        (``"absolute"``, ``"skin"``).
-    """
-    if reference == operator.reference and reference != "average":
-        return operator
-    if reference in ("absolute", "skin"):
-        raise InputError(
-            f"an operator with reference {operator.reference!r} cannot be brought to {reference!r}: that zero is "
-            "known to the model only. Use the operator as it was built, or reference both sides to 'average'."
-        )
-    sites = operator.out_sites
-    if reference == "average":
-        system = LeadSystem.average(sites)
-    elif reference == "wilson":
-        _check_reference(limbs, sites, "Wilson's central terminal")
-        system = LeadSystem.wilson(sites, limbs=limbs)
-    else:
-        _check_reference((reference,), sites, "the reference")
-        system = LeadSystem.against(sites, reference=reference)
-    quantity = operator.out_quantity
-    weights = ForwardOperator(
-        system.weights, system.electrodes, system.names, quantity, quantity, reference=system.reference
-    )
-    return weights @ operator
-
-
-def referenced_to(operator: ForwardOperator, recording: Recording) -> ForwardOperator:
-    """Return the operator restricted to the recording's sites (matched by name) and brought to its reference.
-
-    An average is taken over the recording's sites; a central terminal or a reference electrode may be a site of the
-    operator that was not recorded.
-
-    Raises
-    ------
-    InputError
-        As `referenced`, and if the operator lacks a site of the recording.
-    """
-    if recording.reference == "average":
-        return referenced(operator.select(recording.sites), "average")
-    return referenced(operator, recording.reference).select(recording.sites)
-
-
-def _check_reference(needed: Sequence[str], sites: Sequence[str], what: str) -> None:
-    missing = [name for name in needed if name not in sites]
-    if missing:
-        raise InputError(
-            f"{what} needs {some(missing)}, which the operator does not give; there are {some(sites)}. Add these "
-            "electrodes to the geometry, or use the reference 'average'."
-        )

@@ -67,7 +67,7 @@ class OperatorReport:
         return flat | {"singular_values": self.singular_values.tolist()}
 
 
-def inspect_operator(
+def inspect(
     operator: ForwardOperator, *, seconds: float | None = None, thresholds: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4)
 ) -> OperatorReport:
     """Check an operator and measure how ill-posed its inversion is.

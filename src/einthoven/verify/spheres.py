@@ -61,9 +61,9 @@ class RadialField:
     rising: Float[np.ndarray, " n_layers"]
     falling: Float[np.ndarray, " n_layers"]
 
-    def at(self, r: Float[np.ndarray, " n"] | float) -> Float[np.ndarray, " n"]:
-        """Value at radius r, mm; an interface counts to its inner layer."""
-        r = np.atleast_1d(np.asarray(r, dtype=float))
+    def at(self, radius: Float[np.ndarray, " n"] | Sequence[float] | float) -> Float[np.ndarray, " n"]:
+        """Value at a radius, mm; an interface counts to its inner layer."""
+        r = np.atleast_1d(np.asarray(radius, dtype=float))
         layer = np.minimum(np.searchsorted(self.radii, r * (1 - 1e-12)), len(self.radii) - 1)
         x = r / self.radii[layer]
         return self.rising[layer] * x**self.degree + self.falling[layer] * x ** (-self.degree - 1)
