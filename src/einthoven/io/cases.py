@@ -208,11 +208,11 @@ class _Folder:
         with self.within(f"{place}.file"):
             points = content.point_set(table.part)
         with self.within(f"{place}.triangles"):
+            if other.surfaces:
+                return Surface(points, other.surface().triangles, name)
             stored = np.asarray(other.array())
             if stored.ndim != 2 or stored.shape[1] != 3 or (stored != np.round(stored)).any():
-                raise field_error(
-                    self.toml, f"{place}.triangles", f"must hold three node numbers per row; got {other!r}."
-                )
+                raise InputError(f"must hold three node numbers per row; got {other!r}.")
             first = table.first_index
             if first is None and other.info.get("first_index") in ("0", "1"):
                 first = int(other.info["first_index"])
