@@ -1,0 +1,80 @@
+"""The ``einthoven`` command: one subcommand per verb, one clear line per mistake."""
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+import einthoven
+from einthoven.cli import console
+from einthoven.cli.datasets import datasets_app
+from einthoven.cli.files import convert, info, score
+from einthoven.cli.forward import forward
+from einthoven.cli.image import image
+from einthoven.core import InputError
+
+app = typer.Typer(
+    name="einthoven",
+    help="The heart's electric field, both ways: forward operators and electrocardiographic imaging.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(image)
+app.command()(forward)
+app.command()(score)
+app.command()(convert)
+app.command()(info)
+app.add_typer(datasets_app, name="datasets")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"einthoven {einthoven.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The heart's electric field, both ways."""
+
+
+def run() -> None:
+    """Run the command line; every failure is one line and a non-zero exit code.
+
+    Exit codes: 0 success, 2 a mistake that the user can mend, 1 anything else, 130 interrupted. Set
+    ``EINTHOVEN_TRACEBACK=1`` to see the traceback of an internal error.
+    """
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        console.fail("interrupted.", code=130)
+    except click.ClickException as problem:
+        console.fail(problem.format_message() + " See `einthoven --help`.")
+    except KeyboardInterrupt:
+        console.fail("interrupted; nothing was written to the output folder.", code=130)
+    except InputError as problem:
+        console.fail(str(problem))
+    except MemoryError as problem:
+        console.fail(f"out of memory: {problem or 'the case is too large'}. Decimate the surfaces.", code=1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(1) from None
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        console.fail(f"{where}{problem.strerror or problem}.")
+    except Exception as problem:
+        if os.environ.get("EINTHOVEN_TRACEBACK"):
+            raise
+        console.fail(
+            f"internal error: {type(problem).__name__}: {problem}. This is a bug in einthoven; set "
+            "EINTHOVEN_TRACEBACK=1 to see where, and report it.",
+            code=1,
+        )
+    raise SystemExit(code or 0)

@@ -1,0 +1,41 @@
+"""Turning option texts into settings."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from einthoven.core import InputError
+from einthoven.studies.settings import ImagingSettings
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Split a comma-separated list; None stays None."""
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def span(text: str | None, option: str) -> tuple[float, float] | None:
+    """Parse ``START:STOP`` in ms."""
+    if text is None:
+        return None
+    start, colon, stop = text.partition(":")
+    try:
+        limits = (float(start), float(stop))
+    except ValueError:
+        limits = None
+    if not colon or limits is None or not limits[0] < limits[1]:
+        raise InputError(
+            f"{option} must be START:STOP in ms with START < STOP; got {text!r}. Example: {option} 90:190."
+        )
+    return limits
+
+
+def settings_from(**values: Any) -> ImagingSettings:
+    """Build the settings; a wrong value is named in one line."""
+    try:
+        return ImagingSettings(**values)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        field = ".".join(str(p) for p in first["loc"])
+        raise InputError(f"{field.replace('_', '-')}: {first['msg']}; got {first['input']!r}.") from None

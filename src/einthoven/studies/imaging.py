@@ -1,0 +1,245 @@
+"""The imaging study: from a case to maps and scores, for one or several methods."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from einthoven.core import Case, ForwardOperator, InputError, Recording, Source
+from einthoven.inverse.noise import NoiseCovariance
+from einthoven.inverse.registry import make_rule, make_solver
+from einthoven.inverse.rules import LCurve
+from einthoven.metrics import (
+    ABSOLUTE,
+    MEAN_REMOVED,
+    activation_error,
+    localization_error,
+    remove_mean,
+    score,
+    scoring_reference,
+)
+from einthoven.studies.forward import build_operator
+from einthoven.studies.progress import Progress, silent
+from einthoven.studies.provenance import case_checksums, machine, versions
+from einthoven.studies.results import Imaging, ImagingResult
+from einthoven.studies.settings import ImagingSettings
+
+#: Activation is searched this far (ms) before and after the QRS complex of the leads.
+QRS_MARGIN = 10.0
+
+
+def image_case(
+    case: Case, settings: ImagingSettings, *, case_name: str | None = None, progress: Progress = silent
+) -> ImagingResult:
+    """Image a case with every method of the settings.
+
+    Parameters
+    ----------
+    case
+        Geometry, electrodes and recording; its truth, if any, is used for scores (and by the oracle
+        rule, which says so).
+    settings
+        Methods, rule, leads, window, noise.
+    case_name
+        How the user named the case, for the provenance.
+    progress
+        Told after each method.
+
+    Returns
+    -------
+    ImagingResult
+        Referenced operator and data, one `Imaging` per method, scores against the truth if there is one.
+
+    Raises
+    ------
+    InputError
+        If the case has no recording, or settings do not fit it.
+    """
+    methods = _checked_methods(settings)
+    source = case.source(settings.quantity)
+    recording = select_data(case, settings)
+    steps = len(methods) + 1
+    progress("imaging", 0, steps)
+    start = time.perf_counter()
+    operator = referenced_operator(build_operator(case, quantity=source.quantity), recording)
+    operator_seconds = time.perf_counter() - start
+    progress("imaging", 1, steps)
+    truth = scoring_truth(source, recording)
+    images = []
+    for count, method in enumerate(methods):
+        images.append(_image(method, settings, (operator, recording), truth))
+        progress("imaging", count + 2, steps)
+    return ImagingResult(
+        case=case,
+        source=source,
+        operator=operator,
+        recording=recording,
+        images=tuple(images),
+        truth=truth.potentials,
+        truth_activation=truth.activation,
+        provenance={
+            "case": case_name or case.name,
+            "settings": settings.model_dump(exclude_none=True, mode="json"),
+            "operator_seconds": operator_seconds,
+            "versions": versions(),
+            "machine": machine(),
+            "checksums": case_checksums(case),
+            "data": dict(case.info),
+        },
+    )
+
+
+def _checked_methods(settings: ImagingSettings) -> tuple[str, ...]:
+    """Return the methods, each once; a wrong name of a method or rule is told before any work is done."""
+    if not settings.methods:
+        raise InputError("methods must name at least one inverse method; got none. Example: --method tikhonov2.")
+    if settings.rule != "oracle":
+        make_rule(settings.rule, gamma=settings.gamma, sigma=settings.sigma_mv)
+    for method in settings.methods:
+        make_solver(method, LCurve())
+    return tuple(dict.fromkeys(settings.methods))
+
+
+def select_data(case: Case, settings: ImagingSettings) -> Recording:
+    """Return the leads and frames to image, in the reference asked for.
+
+    A subset of average-referenced leads is averaged again over the leads that stay: differences between leads, all
+    that such a recording holds, do not change.
+    """
+    if case.recording is None:
+        raise InputError(f"{case.name}: the case has no body-surface recording to image; add one to case.toml.")
+    recording = case.recording
+    names = settings.leads if settings.leads is not None else recording.sites
+    unknown = [name for name in settings.exclude if name not in recording.sites]
+    if unknown:
+        raise InputError(f"{case.name}: cannot exclude {', '.join(unknown)}: the recording has no lead of that name.")
+    chosen = [name for name in names if name not in settings.exclude]
+    if list(chosen) != list(recording.sites):
+        recording = recording.select(chosen)
+        if recording.reference == "average":
+            recording = recording.average_referenced()
+    if settings.reference is not None:
+        recording = rereferenced(recording, settings.reference)
+    return recording if settings.window_ms is None else recording.window(*settings.window_ms)
+
+
+def rereferenced(recording: Recording, reference: str) -> Recording:
+    """Bring a recording to the reference ``average``, ``wilson``, or an electrode's name."""
+    from einthoven.forward.references import lead_system
+
+    if reference == recording.reference:
+        return recording
+    return replace(lead_system(reference, recording.sites).record(recording), reference=reference)
+
+
+def referenced_operator(operator: ForwardOperator, recording: Recording) -> ForwardOperator:
+    """Bring an operator to the leads and the reference of a recording."""
+    from einthoven.forward.references import referenced_to
+
+    if recording.reference == "absolute" and operator.reference != "absolute":
+        raise InputError(
+            f"{operator.in_quantity} cannot be imaged from leads of absolute reference: a transmembrane operator has "
+            "no zero of its own; add --reference average."
+        )
+    return referenced_to(operator, recording)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Measured potentials in the scoring reference and their activation times; both None where there is no truth."""
+
+    reference: str
+    potentials: Recording | None = None
+    activation: np.ndarray | None = None
+
+
+def scoring_truth(source: Source, recording: Recording) -> Truth:
+    """Return the truth at the recording's frames in the scoring reference.
+
+    Referenced leads cannot see a constant on the heart, and no lead the mean of a transmembrane potential: the mean
+    over the nodes is then removed from truth and estimate.
+    """
+    reference = MEAN_REMOVED if source.quantity == "vm" else scoring_reference(recording)
+    if source.truth is None:
+        return Truth(reference)
+    near = np.abs(source.truth.times[:, None] - recording.times).min(axis=1) < 1e-3 * max(recording.dt, 1e-3)
+    if near.sum() != recording.n_times:
+        raise InputError(
+            f"{source.surface.name}: the truth has {int(near.sum())} of the recording's {recording.n_times} frames "
+            f"({recording.times[0]:g}..{recording.times[-1]:g} ms); give both the same times, or use --window."
+        )
+    truth = replace(source.truth, values=source.truth.values[:, near], times=recording.times)
+    potentials = truth if reference == ABSOLUTE else remove_mean(truth)
+    return Truth(reference, potentials, activation_map(truth, recording))
+
+
+def activation_map(potentials: Recording, recording: Recording) -> np.ndarray:
+    """Local activation times (ms) at the potentials' sites, within the QRS complex of the recording.
+
+    The QRS window comes from the leads alone (`einthoven.signals.beats.delineate`), so that a steep T wave is not
+    taken for activation; where no QRS complex is found, the whole recording is searched.
+    """
+    from einthoven.signals import activation_times
+    from einthoven.signals.beats import delineate
+
+    try:
+        waves = delineate(recording)
+    except InputError:
+        return activation_times(potentials)
+    start = max(waves.qrs_onset - QRS_MARGIN, recording.times[0])
+    stop = min(waves.qrs_offset + QRS_MARGIN, recording.times[-1])
+    return activation_times(potentials, window=(start, stop))
+
+
+def _noise(settings: ImagingSettings, recording: Recording) -> NoiseCovariance | None:
+    if settings.noise_window_ms is None:
+        return None
+    start, stop = settings.noise_window_ms
+    return NoiseCovariance.from_window(recording, start=start, stop=stop)
+
+
+def _image(
+    method: str, settings: ImagingSettings, prepared: tuple[ForwardOperator, Recording], truth: Truth
+) -> Imaging:
+    """Run one method and score it."""
+    operator, recording = prepared
+    rule = make_rule(settings.rule, truth=truth.potentials, gamma=settings.gamma, sigma=settings.sigma_mv)
+    solver = make_solver(method, rule, noise=_noise(settings, recording))
+    start = time.perf_counter()
+    found = solver.reconstruct(operator, recording)
+    seconds = time.perf_counter() - start
+    lat = activation_map(found.estimate, recording)
+    metrics: dict[str, Any] = {
+        "method": found.method,
+        "rule": found.rule,
+        "lambda": found.weight,
+        "reference": truth.reference,
+        **_scores(found.estimate, lat, truth, operator),
+        "lead_reference": recording.reference,
+        "quantity": operator.in_quantity,
+        "sees_truth": settings.rule == "oracle",
+        "residual": float(np.linalg.norm(found.residual.values) / np.linalg.norm(recording.values)),
+        "seconds": seconds,
+        "n_nodes": operator.n_in,
+        "n_leads": recording.n_sites,
+        "n_times": recording.n_times,
+        **found.diagnostics,
+    }
+    return Imaging(found, metrics, lat)
+
+
+def _scores(estimate: Recording, lat: np.ndarray, truth: Truth, operator: ForwardOperator) -> dict[str, Any]:
+    """Scores of potentials and activation; empty without a truth."""
+    if truth.potentials is None or truth.activation is None:
+        return {}
+    found: dict[str, Any] = dict(score(estimate, truth.potentials, reference=truth.reference))
+    position = {name: i for i, name in enumerate(estimate.sites)}
+    nodes = np.array([position[name] for name in truth.potentials.sites])
+    timing = activation_error(lat[nodes], truth.activation)
+    found["activation_error_ms"] = timing.mean_abs
+    found["activation_correlation"] = timing.correlation
+    if operator.source is not None:
+        points = operator.source.points[nodes]
+        found["localization_error_mm"] = localization_error(lat[nodes], truth.activation, points)
+    return found

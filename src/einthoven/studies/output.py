@@ -1,0 +1,174 @@
+"""Writing results so that a folder that looks whole is whole."""
+
+import csv
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from einthoven.core import InputError, Recording
+from einthoven.studies.forward import ForwardResult
+from einthoven.studies.progress import Progress, silent
+from einthoven.studies.provenance import case_checksums, machine, versions
+from einthoven.studies.results import ImagingResult
+
+#: Written last and removed first: a folder that has it is complete.
+SEAL = "metrics.json"
+
+
+@contextmanager
+def staged(folder: Path, *, seal: str = SEAL) -> Iterator[Path]:
+    """Give a temporary folder; on success its entries replace those of `folder`, `seal` last.
+
+    Raises
+    ------
+    InputError
+        If `folder` is a file or cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: --out must be a folder; this is a file.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    except OSError as problem:
+        raise InputError(f"{folder}: cannot be written ({problem.strerror}); choose another --out.") from None
+    try:
+        yield stage
+        (folder / seal).unlink(missing_ok=True)
+        for entry in sorted(stage.iterdir(), key=lambda e: e.name == seal):
+            target = folder / entry.name
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            os.replace(entry, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def plain(value: Any) -> Any:
+    """Return a value that JSON and TOML can hold; NaN and infinity become None."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON."""
+    path.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write flat rows as CSV; a key missing from a row leaves its cell empty."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=keys, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: plain(v) for k, v in row.items()} for row in rows)
+
+
+def write_imaging(
+    result: ImagingResult,
+    folder: Path,
+    *,
+    page: Callable[[ImagingResult, Path], object] | None,
+    progress: Progress = silent,
+) -> dict[str, Path]:
+    """Write metrics, reconstructions, activation maps, the run file and the page.
+
+    Parameters
+    ----------
+    result
+        As returned by `image_case`.
+    folder
+        Made if needed; entries of an earlier run are replaced when the new ones are complete.
+    page
+        Writes ``report.html``; None for no page. (Handed in, because pages are a layer above.)
+    progress
+        Told after each file.
+
+    Returns
+    -------
+    dict
+        File name to path.
+    """
+    rows = [picture.metrics for picture in result.images]
+    with staged(folder) as stage:
+        write_reconstructions(result, stage / "reconstruction.zarr")
+        progress("writing", 1, 3)
+        write_activation(result, stage / "activation.csv")
+        (stage / "run.toml").write_text(tomli_w.dumps(_without_none(plain(result.provenance))), encoding="utf-8")
+        write_rows(stage / "metrics.csv", rows)
+        progress("writing", 2, 3)
+        if page is not None:
+            page(result, stage / "report.html")
+        write_json(stage / SEAL, rows if len(rows) > 1 else rows[0])
+        names = [entry.name for entry in stage.iterdir()]
+    progress("writing", 3, 3)
+    return {name: folder / name for name in names}
+
+
+def write_reconstructions(result: ImagingResult, path: Path) -> None:
+    """Write every estimate by method, the recording and the truth as one Zarr store."""
+    from einthoven.io.zarr_store import save_zarr
+
+    objects: dict[str, Any] = {picture.metrics["method"]: picture.reconstruction for picture in result.images}
+    objects["recording"] = result.recording
+    if result.truth is not None:
+        objects["truth"] = result.truth
+    save_zarr(objects, path)
+
+
+def write_activation(result: ImagingResult, path: Path) -> None:
+    """Write one row per node: name, coordinates (mm), activation time (ms) by method and truth."""
+    surface = result.source.surface
+    columns = {p.metrics["method"]: p.activation for p in result.images if p.activation is not None}
+    if result.truth_activation is not None and result.truth is not None:
+        position = {name: i for i, name in enumerate(surface.node_names)}
+        truth = np.full(surface.n_points, np.nan)
+        truth[[position[s] for s in result.truth.sites]] = result.truth_activation
+        columns["truth"] = truth
+    rows = []
+    for i, (name, (x, y, z)) in enumerate(zip(surface.node_names, surface.points, strict=True)):
+        row: dict[str, Any] = {"node": name, "x_mm": x, "y_mm": y, "z_mm": z}
+        row |= {f"{key}_ms": round(float(v[i]), 3) if np.isfinite(v[i]) else None for key, v in columns.items()}
+        rows.append(row)
+    write_rows(path, rows)
+
+
+def write_forward(result: ForwardResult, folder: Path, *, prediction: Recording | None) -> None:
+    """Write the operator (Zarr and npz), its checks and, if there is one, the predicted recording."""
+    from einthoven.io import write
+
+    with staged(folder) as stage:
+        write(result.operator, stage / "operator.zarr")
+        write(result.operator, stage / "operator.npz")
+        if prediction is not None:
+            write(prediction, stage / "prediction.zarr")
+            write(prediction, stage / "prediction.csv")
+        run = {"case": result.case.name, "versions": versions(), "machine": machine(), "data": dict(result.case.info)}
+        run["checksums"] = case_checksums(result.case)
+        (stage / "run.toml").write_text(tomli_w.dumps(_without_none(plain(run))), encoding="utf-8")
+        summary = result.report.as_dict()
+        write_json(stage / SEAL, summary)
+        write_rows(stage / "metrics.csv", [{k: v for k, v in summary.items() if np.ndim(v) == 0}])

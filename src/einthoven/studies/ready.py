@@ -1,0 +1,66 @@
+"""From a CASE text to a case: a built-in phantom, a dataset name, or a path."""
+
+from pathlib import Path
+
+from einthoven.core import Case, InputError
+
+#: Built-in cases that need no file, by number of electrodes.
+PHANTOMS = {"phantom": 120, "phantom-12": 12, "phantom-64": 64, "phantom-120": 120, "phantom-192": 192}
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Names of the datasets."""
+    from einthoven.datasets import list_datasets
+
+    return tuple(record.name for record in list_datasets())
+
+
+def is_named(text: str) -> bool:
+    """Whether the text names a built-in case or a dataset, rather than a path."""
+    return text in PHANTOMS or text in dataset_names()
+
+
+def open_case(text: str) -> Case:
+    """Return the case that a name or a path stands for.
+
+    Parameters
+    ----------
+    text
+        ``phantom`` (or ``phantom-64`` and the like), the name of a dataset, a folder with ``case.toml``, the
+        ``case.toml`` itself, or a Zarr store. A path wins over a name when it is written as one (``./phantom``).
+
+    Raises
+    ------
+    InputError
+        If it is none of these; the message lists the names.
+    """
+    from einthoven.datasets import load_case
+    from einthoven.io.cases import read_case
+
+    if text in PHANTOMS:
+        from einthoven.studies.phantom_beat import phantom_case
+
+        return phantom_case(electrodes=PHANTOMS[text])
+    if text in dataset_names():
+        return load_case(text)
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise InputError(
+            f"{text}: no such case; give a folder with case.toml, a case.zarr store, or one of: "
+            f"{', '.join(['phantom', *dataset_names()])}."
+        )
+    return read_case(path)
+
+
+def convert(source: str, target: Path) -> None:
+    """Write a case, a dataset or a file in the form the target's name asks for.
+
+    A named case is written as a folder, or as a Zarr store if the target ends in ``.zarr``; for paths see
+    `einthoven.io.cases.convert`.
+    """
+    from einthoven.io import cases
+
+    if is_named(source):
+        cases.write_case(open_case(source), target)
+    else:
+        cases.convert(Path(source).expanduser(), target)
