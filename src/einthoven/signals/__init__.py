@@ -10,7 +10,28 @@ from einthoven.signals.activation import (
     isochrones,
     recovery_times,
 )
-from einthoven.signals.coherent import spatiotemporal_activation_times
+from einthoven.signals.beats import (
+    AverageBeat,
+    Beats,
+    Waves,
+    align_beats,
+    average_beats,
+    delineate,
+    detect_beats,
+    segment_beats,
+    similar_beats,
+)
+from einthoven.signals.coherent import smooth_map, spatiotemporal_activation_times
+from einthoven.signals.fibrillation import (
+    DominantFrequency,
+    Singularities,
+    SingularityPath,
+    dominant_frequency,
+    phase,
+    phase_singularities,
+    recomposed,
+    track_singularities,
+)
 from einthoven.signals.filters import (
     band_pass,
     high_pass,
@@ -20,25 +41,55 @@ from einthoven.signals.filters import (
     remove_baseline_spline,
     subtract_level,
 )
+from einthoven.signals.leads import LeadLimits, LeadReport, Repair, find_bad_leads, repair_leads
+from einthoven.signals.noise import Noise, high_frequency_noise, noise_estimate, quiet_window, snr_db
 from einthoven.signals.sampling import sample_interval, sampling_rate_hz
 
 __all__ = [
+    "AverageBeat",
+    "Beats",
     "ConductionVelocity",
+    "DominantFrequency",
     "Isochrone",
+    "LeadLimits",
+    "LeadReport",
+    "Noise",
+    "Repair",
+    "Singularities",
+    "SingularityPath",
+    "Waves",
     "action_potential_durations",
     "activation_recovery_intervals",
     "activation_times",
+    "align_beats",
+    "average_beats",
     "band_pass",
     "conduction_velocity",
+    "delineate",
+    "detect_beats",
+    "dominant_frequency",
+    "find_bad_leads",
+    "high_frequency_noise",
     "high_pass",
     "isochrones",
     "low_pass",
+    "noise_estimate",
     "notch",
+    "phase",
+    "phase_singularities",
+    "quiet_window",
+    "recomposed",
     "recovery_times",
     "remove_baseline_median",
     "remove_baseline_spline",
+    "repair_leads",
     "sample_interval",
     "sampling_rate_hz",
+    "segment_beats",
+    "similar_beats",
+    "smooth_map",
+    "snr_db",
     "spatiotemporal_activation_times",
     "subtract_level",
+    "track_singularities",
 ]
