@@ -3,6 +3,8 @@
 Imported only by functions that use them, so that importing the package stays cheap.
 """
 
+import heapq
+
 import numba
 import numpy as np
 
@@ -272,3 +274,184 @@ def meeting_pairs(corners_a, nodes_a, corners_b, nodes_b, tree_b, same):
                 if answer != NO:
                     pairs.append((i, t, answer))
     return pairs[1:]
+
+
+@numba.njit(cache=True)
+def _length(a, b):
+    return np.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2)
+
+
+@numba.njit(cache=True)
+def twins(triangles, n_points):
+    """Opposite half-edge of half-edge 3 t + k (corner k to k + 1 of triangle t); -1 at a border."""
+    n = 3 * len(triangles)
+    key, back = np.empty(n, np.int64), np.empty(n, np.int64)
+    for h in range(n):
+        a, b = triangles[h // 3, h % 3], triangles[h // 3, (h + 1) % 3]
+        key[h], back[h] = a * n_points + b, b * n_points + a
+    order = np.argsort(key)
+    ordered = key[order]
+    twin = np.full(n, -1, np.int64)
+    for h in range(n):
+        at = np.searchsorted(ordered, back[h])
+        if at < n and ordered[at] == back[h]:
+            twin[h] = order[at]
+    return twin
+
+
+@numba.njit(cache=True)
+def _window_key(b0, b1, sx, sy, sigma):
+    """Distance at the nearest point of the window [b0, b1] on the x axis from its source (sx, sy)."""
+    x = min(max(sx, b0), b1) - sx
+    return sigma + np.sqrt(x * x + sy * sy)
+
+
+@numba.njit(cache=True)
+def _dominated(window, distance, tail, tip, third, length):
+    """Whether a path through a node of the face behind is shorter for every ray of the window (Xin & Wang 2009)."""
+    _, b0, b1, sx, sy, sigma, by_tail = window
+    far0, far1 = sigma + np.hypot(b0 - sx, sy), sigma + np.hypot(b1 - sx, sy)
+    if distance[tail] + b1 < far1 * (1 - 1e-12) or distance[tip] + (length - b0) < far0 * (1 - 1e-12):
+        return True
+    reach, at = third
+    if by_tail:
+        return distance[at] + reach[0] < far0 * (1 - 1e-12)
+    return distance[at] + reach[1] < far1 * (1 - 1e-12)
+
+
+@numba.njit(cache=True)
+def _hit(b, sx, sy, ox, oy, ux, uy):
+    """Parameter along o + t u where the ray from the source through (b, 0) meets it."""
+    dx, dy = b - sx, -sy
+    return -(dx * (oy - sy) - dy * (ox - sx)) / (dx * uy - dy * ux)
+
+
+@numba.njit(cache=True)
+def _apex(points, triangles, h):
+    """Length of half-edge h and the apex of its triangle, with the half-edge along x from the origin."""
+    t, k = h // 3, h % 3
+    a, b, c = points[triangles[t, k]], points[triangles[t, (k + 1) % 3]], points[triangles[t, (k + 2) % 3]]
+    ab, ac, bc = _length(a, b), _length(a, c), _length(b, c)
+    cx = (ab * ab + ac * ac - bc * bc) / (2 * ab)
+    return ab, cx, np.sqrt(max(ac * ac - cx * cx, 0.0)), ac, bc
+
+
+@numba.njit(cache=True)
+def _children(window, apex, keep):
+    """Windows on the two other edges of the face a window enters, as (edge 2 or 1, b0, b1, sx, sy, sigma, by_tail).
+
+    `keep` is (left, right). Coordinates follow the half-edge of the neighboring face, source below.
+    """
+    _, b0, b1, sx, sy, sigma, _ = window
+    length, cx, cy, left, right = apex
+    cut = sx - sy * (cx - sx) / (cy - sy)
+    children = [(0, 0.0, 0.0, 0.0, 0.0, 0.0, True)]
+    children.clear()
+    if cut - b0 > 1e-12 * length and keep[0]:  # edge apex -> tail, seen from its neighbor: tail -> apex
+        ux, uy = cx / left, cy / left
+        t0 = min(max(_hit(b0, sx, sy, 0.0, 0.0, ux, uy), 0.0), left)
+        t1 = left if b1 >= cut else min(max(_hit(b1, sx, sy, 0.0, 0.0, ux, uy), 0.0), left)
+        if t1 - t0 > 1e-11 * left:
+            children.append((2, t0, t1, ux * sx + uy * sy, ux * sy - uy * sx, sigma, True))
+    if b1 - cut > 1e-12 * length and keep[1]:  # edge tip -> apex, seen from its neighbor: apex -> tip
+        ux, uy = (length - cx) / right, -cy / right
+        t0 = 0.0 if b0 <= cut else min(max(_hit(b0, sx, sy, cx, cy, ux, uy), 0.0), right)
+        t1 = min(max(_hit(b1, sx, sy, cx, cy, ux, uy), 0.0), right)
+        if t1 - t0 > 1e-11 * right:
+            px, py = sx - cx, sy - cy
+            children.append((1, t0, t1, ux * px + uy * py, ux * py - uy * px, sigma, False))
+    return children
+
+
+@numba.njit(cache=True)
+def _split(window, apex, best, split_at):
+    """Distance at the apex, and which children a window may have: one angle, one split (Chen & Han 1990)."""
+    _, b0, b1, sx, sy, sigma, _ = window
+    length, cx, cy, _, _ = apex
+    cut = sx - sy * (cx - sx) / (cy - sy)
+    if not b0 - 1e-10 * length <= cut <= b1 + 1e-10 * length:
+        return np.inf, cut, (True, True)
+    trial = sigma + np.hypot(cx - sx, cy - sy)
+    if trial <= best:
+        return trial, cut, (True, True)
+    return trial, cut, (cut <= split_at, cut >= split_at)
+
+
+@numba.njit(cache=True)
+def geodesic(points, triangles, twin, relay, sources, offsets):
+    """Exact distance along the polyhedron: windows of straight rays, unfolded from face to face, nearest first.
+
+    `relay` marks nodes through which shortest paths may turn: saddles and border nodes.
+    """
+    n = len(points)
+    distance, sent = np.full(n, np.inf), np.full(n, np.inf)
+    best, split_at = np.full(len(twin), np.inf), np.zeros(len(twin))
+    at_node = np.argsort(triangles.ravel(), kind="mergesort")
+    first = np.searchsorted(triangles.ravel()[at_node], np.arange(n + 1))
+    windows = [(0, 0.0, 0.0, 0.0, 0.0, 0.0, True)]
+    heap = [(0.0, 0)]
+    windows.clear()
+    heap.clear()
+    for k in range(len(sources)):
+        distance[sources[k]] = min(distance[sources[k]], offsets[k])
+        heapq.heappush(heap, (distance[sources[k]], -1 - sources[k]))
+    while len(heap):
+        _, item = heapq.heappop(heap)
+        if item < 0:  # a node sends rays into all its faces
+            node = -1 - item
+            if distance[node] >= sent[node]:
+                continue
+            sent[node] = distance[node]
+            for corner in at_node[first[node] : first[node + 1]]:
+                t, k = corner // 3, corner % 3
+                for other in (triangles[t, (k + 1) % 3], triangles[t, (k + 2) % 3]):
+                    along = distance[node] + _length(points[node], points[other])
+                    if along < distance[other]:
+                        distance[other] = along
+                        if relay[other]:
+                            heapq.heappush(heap, (along, -1 - other))
+                opposite = 3 * t + (k + 1) % 3
+                length, cx, cy, _, _ = _apex(points, triangles, opposite)
+                if twin[opposite] >= 0:
+                    window = (twin[opposite], 0.0, length, length - cx, -cy, distance[node], True)
+                    heapq.heappush(heap, (_window_key(0.0, length, length - cx, -cy, distance[node]), len(windows)))
+                    windows.append(window)
+            continue
+        window = windows[item]
+        h = window[0]
+        if _behind_shorter(window, points, triangles, twin, distance):
+            continue
+        apex = _apex(points, triangles, h)
+        node = triangles[h // 3, (h % 3 + 2) % 3]
+        trial, cut, keep = _split(window, apex, best[h], split_at[h])
+        if trial <= best[h] and np.isfinite(trial):
+            best[h], split_at[h] = trial, cut
+        if trial < distance[node]:
+            distance[node] = trial
+            if relay[node]:
+                heapq.heappush(heap, (trial, -1 - node))
+        for edge, b0, b1, sx, sy, sigma, by_tail in _children(window, apex, keep):
+            enters = twin[3 * (h // 3) + (h % 3 + edge) % 3]
+            if enters < 0:
+                continue
+            child = (enters, b0, b1, sx, sy, sigma, by_tail)
+            if not _behind_shorter(child, points, triangles, twin, distance):
+                heapq.heappush(heap, (_window_key(b0, b1, sx, sy, sigma), len(windows)))
+                windows.append(child)
+    return distance
+
+
+@numba.njit(cache=True)
+def _behind_shorter(window, points, triangles, twin, distance):
+    """Whether a node of the edge of a window, or of the face behind it, offers shorter paths to all of the window."""
+    h = window[0]
+    t, k = h // 3, h % 3
+    tail, tip = triangles[t, k], triangles[t, (k + 1) % 3]
+    back = twin[h]
+    # the face behind, with its half-edge tip -> tail: mirror its apex into the coordinates of h
+    length, cx, cy, _, _ = _apex(points, triangles, back)
+    third = triangles[back // 3, (back % 3 + 2) % 3]
+    x, y = length - cx, -cy
+    _, b0, b1, _, _, _, _ = window
+    reach = (np.hypot(x - b0, y), np.hypot(x - b1, y))
+    return _dominated(window, distance, tail, tip, (reach, third), length)

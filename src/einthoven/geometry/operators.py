@@ -49,7 +49,7 @@ def normals(surface: Surface) -> Float[np.ndarray, "n_triangles 3"]:
     GeometryError
         If a triangle has no area; the faces are named.
     """
-    _check_not_flat(surface)
+    check_not_flat(surface)
     cross = _cross(surface)
     return cross / np.linalg.norm(cross, axis=1, keepdims=True)
 
@@ -68,7 +68,7 @@ def cotangents(surface: Surface) -> Float[np.ndarray, "n_triangles 3"]:
     GeometryError
         If a triangle has no area; the faces are named.
     """
-    _check_not_flat(surface)
+    check_not_flat(surface)
     u, v = _corner_edges(surface)
     return np.einsum("tij,tij->ti", u, v) / np.linalg.norm(np.cross(u, v), axis=2)
 
@@ -288,7 +288,8 @@ def _corner_edges(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
     return np.roll(corners, -1, axis=1) - corners, np.roll(corners, -2, axis=1) - corners
 
 
-def _check_not_flat(surface: Surface) -> None:
+def check_not_flat(surface: Surface) -> None:
+    """Raise `GeometryError` naming the triangles without area, if there are any."""
     flat = flat_triangles(surface)
     if flat.size:
         raise GeometryError(
