@@ -25,7 +25,12 @@ const Charts = (() => {
         for (const m of [1, 2, 3, 5]) if (m * 10 ** e >= low && m * 10 ** e <= high) ticks.push(m * 10 ** e);
       if (ticks.length > wanted) ticks = ticks.filter((_, i) => i % Math.ceil(ticks.length / wanted) === 0);
     }
-    return { ticks, text: significant };
+    const powers = ticks.some((v) => v < 0.999e-2 || v > 1.001e3) && ticks.every((v) => /^1e/.test(v.toExponential(6).replace(/\.0+e/, "e")));
+    return { ticks, text: powers ? (v) => `10${raised(Math.round(Math.log10(v)))}` : significant };
+  }
+
+  function raised(exponent) {
+    return [...String(exponent)].map((c) => "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"["-0123456789".indexOf(c)]).join("");
   }
 
   function number(value, decimals) {
@@ -40,9 +45,9 @@ const Charts = (() => {
     const size = Math.abs(value);
     if (size >= 1e-3 && size < 1e5) return String(Number(value.toPrecision(3))).replace("-", "\u2212");
     const [digits, exponent] = value.toExponential(2).split("e");
-    const raised = [...String(Number(exponent))].map((c) => "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"["-0123456789".indexOf(c)]).join("");
     const mantissa = String(Number(digits)).replace("-", "\u2212");
-    return mantissa === "1" ? `10${raised}` : `${mantissa}\u00b710${raised}`;
+    const power = raised(Number(exponent));
+    return mantissa === "1" ? `10${power}` : `${mantissa}\u00b710${power}`;
   }
 
   class Chart {

@@ -20,7 +20,7 @@ const Maps = (() => {
     precision highp float;
     in vec3 eyeNormal; in float v;
     uniform sampler2D palette; uniform vec3 plain;
-    uniform float low, high, band, line;
+    uniform float low, high, band, line, front;
     out vec4 color;
     void main() {
       float known = step(v, 1e20);
@@ -30,7 +30,10 @@ const Maps = (() => {
       float s = band > 0.0 ? (floor((v - low) / band) + 0.5) * band : v - low;
       vec3 base = texture(palette, vec2(clamp(s / (high - low), 0.002, 0.998), 0.5)).rgb;
       float away = abs(fract(u - 0.5) - 0.5) / width;
-      if (line > 0.0 && width < 0.7) base = mix(base * 0.45, base, smoothstep(0.3, 1.2, away));
+      bool within = v > low - 0.25 * spacing && v < high + 0.25 * spacing;
+      if (line > 0.0 && width > 1e-5 && width < 0.7 && within) base = mix(base * 0.45, base, smoothstep(0.3, 1.2, away));
+      float fromFront = abs(v - front) / (width * spacing);
+      if (front < 1e20 && v < 1e20 && width > 1e-5) base = mix(vec3(0.05), base, smoothstep(1.2, 2.2, fromFront));
       base = mix(plain, base, known);
       vec3 n = normalize(eyeNormal);
       float light = 0.66 + 0.34 * max(dot(n, normalize(vec3(-0.35, 0.45, 1.0))), 0.0);
@@ -128,6 +131,7 @@ const Maps = (() => {
       this.zoom = 1;
       this.marks = [];
       this.colors = { low: -1, high: 1, band: 0, line: 0 };
+      this.front = MISSING;
       this.gl = canvas.getContext("webgl2", { antialias: true, alpha: true, premultipliedAlpha: true });
       if (!this.gl) throw new Error("This browser offers no WebGL 2, which the 3-D maps need.");
       this.#measure();
@@ -213,6 +217,12 @@ const Maps = (() => {
       this.draw();
     }
 
+    /** Draw a thick line where the value is `value` (the wave front on an activation map), or none for null. */
+    setFront(value) {
+      this.front = value ?? MISSING;
+      this.draw();
+    }
+
     /** Round markers: [{position, fill: [r, g, b] in 0..1, size in px}]. */
     setMarks(marks) {
       this.marks = marks;
@@ -248,6 +258,7 @@ const Maps = (() => {
       this.#use(this.surface, scale);
       const u = this.surface.uniforms;
       for (const key of ["low", "high", "band", "line"]) gl.uniform1f(u[key], this.colors[key]);
+      gl.uniform1f(u.front, this.front);
       gl.uniform3f(u.plain, 0.8, 0.81, 0.83);
       gl.bindTexture(gl.TEXTURE_2D, this.texture);
       gl.bindVertexArray(this.surfaceArray);

@@ -2,7 +2,8 @@
 
    For scripts and tests: `window.einthoven` offers state, setFrame(k), play(), pause(), selectNode(i),
    selectElectrode(i), setMethod(i), showActivation(on) and nodeOnScreen(side, i) (client pixels, or null when the node
-   is hidden); `window.einthovenReady` becomes true after the first complete drawing. All text from files enters the
+   is hidden); `window.einthovenReady` becomes true after the first drawing, when the page answers (the curves of the other methods
+   follow in the next turn). All text from files enters the
    document as text nodes only. */
 "use strict";
 
@@ -22,6 +23,9 @@
     "Rainbow": ["#ff0000", "#ff7f00", "#ffff00", "#7fff7f", "#00ffff", "#007fff", "#0000ff", "#7f00ff"],
   };
   const METHOD_COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8c6d31"];
+  const RULES = {
+    lcurve: "L-curve", gcv: "GCV", rgcv: "robust GCV", creso: "CRESO", ucurve: "U-curve", discrepancy: "discrepancy", oracle: "oracle", fixed: "fixed",
+  };
   const SPEEDS = [10, 25, 50, 100, 250, 500, 1000];
   const TRUTH = "truth";
 
@@ -60,6 +64,7 @@
     }
   }
 
+  const ruleName = (rule) => RULES[rule] ?? rule;
   const pack = (packet) => packet && new Packed(packet);
   const times = Array.from(pack(data.times).all());
   const nFrames = times.length;
@@ -75,13 +80,14 @@
     electrodes: pack(data.torso.electrodes).all(), weights: data.torso.weights && pack(data.torso.weights).all(),
   };
   const leadOf = new Map(data.torso.lead_electrode.map((e, lead) => [e, lead]));
+  const halfStep = nFrames > 1 ? (times[1] - times[0]) / 2 : 0;
   const decimals = times.length > 1 && (times[1] - times[0]) % 1 > 1e-6 ? 1 : 0;
 
   function label(method, i) {
     const same = data.methods.filter((m) => m.name === method.name);
     if (same.length === 1) return method.name;
     const rules = same.filter((m) => m.rule === method.rule);
-    return rules.length === 1 ? `${method.name}, ${method.rule}` : `${method.name}, ${method.rule} (${i + 1})`;
+    return rules.length === 1 ? `${method.name}, ${ruleName(method.rule)}` : `${method.name}, ${ruleName(method.rule)} (${i + 1})`;
   }
 
   const state = {
@@ -91,6 +97,7 @@
   };
   const camera = { rotation: [...data.torso.view] };
   const charts = {}, views = {};
+  let stale = true, strip = null, settled = false;
 
   // ---- numbers -------------------------------------------------------------------------------------------------------
 
@@ -186,8 +193,10 @@
 
   function drawFrame() {
     const k = state.frame, t = times[k];
-    if (!state.activation || views.stale) for (const side of ["left", "right"]) paintHeart(side, k);
-    views.stale = false;
+    if (!state.activation || stale) for (const side of ["left", "right"]) paintHeart(side, k);
+    stale = false;
+    for (const side of ["left", "right"]) if (views[side]) views[side].setFront(state.activation && state[side] !== "difference" ? t + halfStep : null);
+    for (const mark of document.querySelectorAll(".scale .now")) placeNow(mark, t);
     if (torso.weights) views.torso.setValues(torsoField(k));
     $("time").textContent = `${number(t, decimals)} ms`;
     $("frame").textContent = `frame ${k + 1} of ${nFrames}${data.stride > 1 ? ` (every ${data.stride}th)` : ""}`;
@@ -204,7 +213,7 @@
   }
 
   function redraw() {
-    views.stale = true;
+    stale = true;
     colors();
     drawFrame();
   }
@@ -215,14 +224,14 @@
     const step = contourStep(state.torsoRange);
     views.torso.setColors({ palette: potential, low: -state.torsoRange, high: state.torsoRange, line: state.lines ? step : 0 });
     scale($("map-torso"), stops, { low: -state.torsoRange, high: state.torsoRange, unit: "mV" });
-    $("map-torso").querySelector(".scale").hidden = !torso.weights;
+    $("map-torso").querySelector(".scale").hidden = $("torso-range").parentElement.hidden = $("torso-shows").hidden = !torso.weights;
     for (const side of ["left", "right"]) {
       if (!views[side]) continue;
       const panel = $(`map-${side}`);
       if (state.activation && state[side] !== "difference") {
         const early = ACTIVATION_COLORS[$("activation-colors").value], [low, high] = activationRange();
         views[side].setColors({ palette: Maps.palette(early), low, high, band: state.band, line: state.lines ? state.band : 0 });
-        scale(panel, early, { low, high, unit: "ms", band: state.band });
+        scale(panel, early, { low, high, unit: "ms", band: state.band, down: true });
       } else {
         const most = state.activation ? 3 * state.band : state.heartRange;
         const band = state.activation ? state.band / 2 : 0;
@@ -235,13 +244,12 @@
 
   function contourStep(range) { return range / 6; }
 
-  function scale(panel, stops, { low, high, unit, band = 0 }) {
+  function scale(panel, stops, { low, high, unit, band = 0, down = false }) {
     const box = panel.querySelector(".scale");
     box.replaceChildren();
     const add = (kind, text) => { const e = box.appendChild(document.createElement("div")); e.className = kind; e.textContent = text; return e; };
-    const early = unit === "ms" && low >= 0 || unit === "ms" && panel.id !== "map-torso" && state[panel.id.slice(4)] !== "difference";
     add("unit", unit);
-    const ramp = add("ramp", ""), up = early ? "to bottom" : "to top";
+    const ramp = add("ramp", ""), up = down ? "to bottom" : "to top";
     if (band) {
       const n = Math.round((high - low) / band), lut = Maps.palette(stops), parts = [];
       for (let i = 0; i < n; i++) {
@@ -260,8 +268,16 @@
     const size = Math.abs(high) >= 1 || band ? 2 : 3;
     for (const v of values) {
       const f = (v - low) / (high - low), tick = add("tick", String(Number(v.toPrecision(size + 1))).replace("-", "\u2212"));
-      tick.style.top = `calc(18px + (100% - 18px) * ${early ? f : 1 - f})`;
+      tick.style.top = `calc(18px + (100% - 18px) * ${down ? f : 1 - f})`;
     }
+    if (down) Object.assign(add("now", "").dataset, { low, high });
+  }
+
+  /** The current time on the color bar of an activation map. */
+  function placeNow(mark, t) {
+    const f = (t - mark.dataset.low) / (mark.dataset.high - mark.dataset.low);
+    mark.hidden = f < 0 || f > 1;
+    mark.style.top = `calc(18px + (100% - 18px) * ${f})`;
   }
 
   function footers(hover = {}) {
@@ -302,9 +318,10 @@
   }
 
   const visible = (i) => !state.hidden.has(i);
+  const drawn = (i) => visible(i) && (settled || i === state.method);
 
   function electrogram() {
-    const series = methods.map((m, i) => ({ m, i })).filter(({ i }) => visible(i)).map(({ m, i }) => ({
+    const series = methods.map((m, i) => ({ m, i })).filter(({ i }) => drawn(i)).map(({ m, i }) => ({
       x: times, y: m.values.row(state.node), color: m.color, width: i === state.method ? 2.2 : 1.3, alpha: i === state.method ? 1 : 0.7, name: m.label,
     }));
     series.sort((a, b) => a.width - b.width);
@@ -325,7 +342,7 @@
 
   function leadChart() {
     const lead = state.lead, y = recorded.row(lead);
-    const series = methods.map((m, i) => ({ m, i })).filter(({ i }) => visible(i)).map(({ m, i }) => {
+    const series = methods.map((m, i) => ({ m, i })).filter(({ i }) => drawn(i)).map(({ m, i }) => {
       const residual = m.residual.row(lead);
       return { x: times, y: y.map((v, k) => v - residual[k]), color: m.color, width: i === state.method ? 2.2 : 1.3, alpha: i === state.method ? 1 : 0.7, name: m.label };
     });
@@ -356,7 +373,7 @@
       button.addEventListener("click", () => { if (visible(i)) state.hidden.add(i); else state.hidden.delete(i); timeCharts(); });
     };
     if (first) add(first, css("--truth"), "", null);
-    methods.forEach((m, i) => add(m.label, m.color, note(m), i));
+    methods.forEach((m, i) => add(m.label, m.color, settled || i === state.method ? note(m) : "", i));
   }
 
   function timeCharts() { electrogram(); leadChart(); }
@@ -376,7 +393,7 @@
     const chosen = nearest(curve.lambdas, curve.chosen);
     charts.curve.set([{ x: curve.residual_norms, y: curve.seminorms, color: method.color, width: 2 }],
       [{ x: curve.residual_norms[chosen], y: curve.seminorms[chosen], color: css("--cursor"), label: `\u03bb = ${significant(curve.chosen)}` }]);
-    $("curve-line").textContent = `${method.label}, rule ${method.rule}`;
+    $("curve-line").textContent = `${method.label}, rule: ${ruleName(method.rule)}`;
     const positive = curve.criterion.filter((v) => v !== null && Number.isFinite(v)).every((v) => v > 0);
     const known = curve.criterion.map((v) => (v === null ? NaN : v));
     const span = Math.max(...known.filter(Number.isFinite)) / Math.min(...known.filter(Number.isFinite));
@@ -391,12 +408,9 @@
     const method = methods[state.method], n = data.leads.names.length;
     const index = Array.from({ length: n }, (_, i) => i + 1);
     const left = index.map((i) => rms(method.residual.row(i - 1))), total = index.map((i) => rms(recorded.row(i - 1)));
-    charts.residual.set([
-      { x: index, y: total, color: css("--line"), kind: "bars", name: "recorded" },
-      { x: index, y: left, color: method.color, kind: "bars", name: "residual" },
-    ]);
+    charts.residual.set([{ x: index, y: left, total, color: method.color, kind: "bars" }]);
     const all = Math.sqrt(left.reduce((s, v) => s + v * v, 0) / total.reduce((s, v) => s + v * v, 0));
-    $("residual-line").textContent = `${method.label}: ${number(100 * all, 1)} % of the recording left over (gray: recorded)`;
+    $("residual-line").textContent = `${method.label}: ${number(100 * all, 1)} % of the recording left over`;
     charts.residual.setCursor(state.lead + 1);
   }
 
@@ -475,7 +489,7 @@
     }
     if (key === "rule") cell.className = "text";
     const fixed = ["relative_error", "correlation", "rdm", "mag", "sc", "tc", "activation_correlation"].includes(key);
-    cell.append(typeof value !== "number" ? (value ?? "\u2013") : fixed ? number(value, 3) : significant(value));
+    cell.append(typeof value !== "number" ? (key === "rule" ? ruleName(value) : String(value ?? "\u2013")) : fixed ? number(value, 3) : significant(value));
     if (best) { cell.classList.add("best"); cell.title = "best of the methods that did not see the truth"; }
     if (key === "rule" && methods[i].saw_truth) {
       const pill = cell.appendChild(document.createElement("span"));
@@ -513,7 +527,7 @@
       box.appendChild(document.createElement("b")).textContent = value;
     };
     add("Method", method.name);
-    add("Weight", `${method.rule}, \u03bb = ${significant(method.weight)}`);
+    add("Weight", `${ruleName(method.rule)}, \u03bb = ${significant(method.weight)}`);
     add("Weight chosen", method.saw_truth ? "with the truth" : "without the truth");
     if (typeof scores.relative_error === "number") add("Relative error", number(scores.relative_error, 3));
     if (typeof scores.correlation === "number") add("Correlation", number(scores.correlation, 3));
@@ -704,7 +718,7 @@
       document.documentElement.dataset.theme = dark ? "dark" : "light";
       $("theme").textContent = dark ? "Light" : "Dark";
       setMethod(state.method);
-      charts.strip.draw();
+      drawStrip();
     });
     document.addEventListener("keydown", keys);
   }
@@ -809,31 +823,37 @@
     charts.curve = new Chart($("curve-chart"), { xLabel: "Residual norm (mV)", yLabel: "Seminorm", xLog: true, yLog: true, xTight: false });
     charts.criterion = new Chart($("criterion-chart"), { xLabel: "\u03bb", yLabel: "", xLog: true, readout: atWeight });
     charts.residual = new Chart($("residual-chart"), {
-      xLabel: "Lead (in the order of the recording)", yLabel: "RMS (mV)", xPad: 0.7,
+      xLabel: "Lead (in the order of the recording)", yLabel: "RMS residual (mV)", xPad: 0.7,
       onPick: (x) => selectLead(Math.min(data.leads.names.length - 1, Math.max(0, Math.round(x) - 1))),
       readout: (x) => {
-        const i = Math.min(data.leads.names.length - 1, Math.max(0, Math.round(x) - 1)), [total, left] = charts.residual.series;
-        return { x: i + 1, rows: [{ text: `Lead ${data.leads.names[i]}` }, { text: `recorded ${significant(total.y[i])} mV` },
-          { color: left.color, text: `residual ${significant(left.y[i])} mV` }] };
+        const i = Math.min(data.leads.names.length - 1, Math.max(0, Math.round(x) - 1)), { y, total, color } = charts.residual.series[0];
+        return { x: i + 1, rows: [{ text: `Lead ${data.leads.names[i]}` }, { text: `recorded ${significant(total[i])} mV` },
+          { color, text: `residual ${significant(y[i])} mV, ${number(100 * y[i] / total[i], 1)} %` }] };
       },
     });
   }
 
+  function drawStrip() {
+    charts.strip.set([{ x: times, y: strip, color: css("--line"), kind: "area" }, { x: times, y: strip, color: css("--muted"), width: 1 }]);
+  }
+
+  /** RMS over the leads for the time strip; picks the largest lead and node that face the viewer; returns the frame. */
   function overview() {
-    const power = new Float64Array(nFrames), spreads = [];
+    const power = new Float64Array(nFrames), spreads = [], r = camera.rotation;
+    const facing = (points, center, i) => i < 0 || [0, 1, 2].reduce((z, k) => z + r[6 + k] * (points[3 * i + k] - center[k]), 0) > 0;
     const n = recorded.rows;
     for (let i = 0; i < n; i++) {
       const row = recorded.row(i);
-      spreads.push(rms(row));
+      spreads.push(rms(row) * (facing(torso.electrodes, views.torso.center, data.torso.lead_electrode[i]) ? 1 : 1e-3));
       for (let k = 0; k < nFrames; k++) power[k] += row[k] * row[k];
     }
     const y = power.map((p) => Math.sqrt(p / n));
-    charts.strip.set([{ x: times, y, color: css("--line"), kind: "area" }, { x: times, y, color: css("--muted"), width: 1 }]);
+    strip = y;
     state.lead = spreads.indexOf(Math.max(...spreads));
     const field = truth ? truth.values : methods[0].values;
     let most = -1;
     for (let i = 0; i < field.rows; i++) {
-      const size = rms(field.row(i));
+      const size = rms(field.row(i)) * (facing(heart.points, views.left.center, i) ? 1 : 1e-3);
       if (size > most) { most = size; state.node = i; }
     }
     return y.indexOf(Math.max(...y));
@@ -864,10 +884,14 @@
     $("heart-range").value = defaultHeartRange;
     $("torso-range").value = defaultTorsoRange;
     axes();
-    showActivation(false);
+    for (const e of document.querySelectorAll(".for-activation")) e.hidden = true;
     setMethod(0);
+    drawStrip();
     window.einthoven = { state, data, setFrame: seek, play, pause, selectNode, selectElectrode, setMethod, showActivation, nodeOnScreen, electrodeOnScreen, views, charts };
-    requestAnimationFrame(() => requestAnimationFrame(() => { window.einthovenReady = true; }));
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      window.einthovenReady = true;
+      setTimeout(() => { settled = true; timeCharts(); });
+    }));
   }
 
   try { start(); } catch (error) {
