@@ -23,11 +23,15 @@ class Capabilities:
         With average-referenced operator and data, a constant added to all leads changes nothing.
     needs_absolute_scale
         The solver assumes potentials of known scale and reference, and refuses others.
+    models_geometry
+        The solver builds its own model of the torso from the operator's geometry; the operator's matrix only gives
+        the residual.
     """
 
     linear: bool = True
     reference_invariant: bool = True
     needs_absolute_scale: bool = False
+    models_geometry: bool = False
 
 
 @dataclass(frozen=True, eq=False)
