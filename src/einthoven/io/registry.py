@@ -14,15 +14,16 @@ from einthoven.core import Electrodes, FileFormatError, ForwardOperator, Geometr
 from einthoven.io.content import Content
 from einthoven.io.formats import Format
 
-#: Modules that list their formats in ``FORMATS``; where two share an ending, the earlier is asked first.
+#: Modules that list their formats in ``FORMATS``; where two share an ending, the
+#: earlier is asked first when reading and preferred when writing.
 MODULES = (
-    "einthoven.io.scirun",
     "einthoven.io.challenge",
     "einthoven.io.matlab",
+    "einthoven.io.scirun",
+    "einthoven.io.map3d",
     "einthoven.io.ecgsim",
     "einthoven.io.carp",
     "einthoven.io.igb",
-    "einthoven.io.map3d",
     "einthoven.io.ply",
     "einthoven.io.stl",
     "einthoven.io.vtk",
@@ -198,8 +199,7 @@ def _writer(path: Path) -> Format:
     candidates = _candidates(path)
     if not candidates:
         raise InputError(f"{path}: unknown kind of file. Known for writing: {_endings(writing=True)}.")
-    preferred = [f for f in candidates if f.write is not None and f.name not in ("scirun", "carp")]
-    return (preferred or [f for f in candidates if f.write is not None] or candidates)[0]
+    return next((f for f in candidates if f.write is not None), candidates[0])
 
 
 def _named(name: str) -> Format:
