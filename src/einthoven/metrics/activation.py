@@ -137,4 +137,4 @@ def geodesic_localization_error(
     estimate, truth = _both(estimate, truth)
     if len(truth) != surface.n_points:
         raise InputError(f"{surface.name}: needs {surface.n_points} activation times, one per node; got {len(truth)}.")
-    return float(geodesic(surface, earliest_node(truth))[earliest_node(estimate)])
+    return float(geodesic(surface, [earliest_node(truth)])[earliest_node(estimate)])

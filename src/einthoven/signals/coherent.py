@@ -132,7 +132,7 @@ def _consensus(local: np.ndarray, pairs: np.ndarray, delays: np.ndarray, agreeme
         a = node_weight / node_scale**2 / (1.0 + (node_residual / node_scale) ** 2)
         a = a + 1e-9 * (a.max() + w.max())  # a node without any evidence stays determined
         normal = difference.T @ diags(w) @ difference + diags(a)
-        times = spsolve(normal.tocsc(), difference.T @ (w * delays) + a * anchor)
+        times = np.asarray(spsolve(normal.tocsc(), difference.T @ (w * delays) + a * anchor))
     return times
 
 
@@ -167,7 +167,7 @@ def smooth_map(surface: Surface, values: Float[np.ndarray, " n_points"]) -> Floa
 
     area = np.asarray(mass(surface).diagonal())
     k = stiffness(surface)
-    bending = (k.T @ diags(1.0 / area) @ k).tocsc() * area.mean()
+    bending = (k.T @ diags(np.reciprocal(area)) @ k).tocsc() * area.mean()
     weight = diags(area / area.mean()).tocsc()
     probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(surface.n_points, 24))
     right = weight @ np.c_[values, probes]

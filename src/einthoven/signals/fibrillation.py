@@ -43,7 +43,7 @@ def _analytic_phase(values: np.ndarray) -> np.ndarray:
     from scipy.signal import hilbert
 
     swing = values - values.mean(axis=1, keepdims=True)
-    angle = np.angle(hilbert(swing, axis=1))
+    angle = np.angle(np.asarray(hilbert(swing, axis=1)))
     still = np.ptp(values, axis=1) == 0
     return np.where(still[:, None], np.nan, angle)
 
@@ -169,8 +169,8 @@ def phase_singularities(surface: Surface, phases: Float[np.ndarray, "n_points n_
 def _vanishing_points(surface: Surface, phases: np.ndarray, triangle: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Where the linear interpolant of exp(i phase) is zero."""
     nodes = surface.triangles[triangle]
-    z = np.exp(1j * phases[nodes, frame[:, None]])
-    weight = np.stack([(z[:, (k + 1) % 3].conj() * z[:, (k + 2) % 3]).imag for k in range(3)], axis=1)
+    angle = phases[nodes, frame[:, None]]
+    weight = np.stack([np.sin(angle[:, (k + 2) % 3] - angle[:, (k + 1) % 3]) for k in range(3)], axis=1)
     total = weight.sum(axis=1, keepdims=True)
     weight = np.where(np.abs(total) > 1e-12, weight / np.where(np.abs(total) > 1e-12, total, 1.0), 1 / 3)
     return np.einsum("nk,nkd->nd", weight, surface.points[nodes])

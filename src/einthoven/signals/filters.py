@@ -59,7 +59,7 @@ def _butterworth(recording: Recording, corners: tuple[float, ...], kind: str, or
         _check_corner(corner, rate)
     if order < 1:
         raise InputError(f"the order of a filter must be at least 1; got {order}.")
-    sections = butter(order, corners if len(corners) > 1 else corners[0], btype=kind, fs=rate, output="sos")
+    sections = np.asarray(butter(order, np.squeeze(corners), btype=kind, fs=rate, output="sos"))
     # as much reflected signal as the slowest corner rings; at least three times the filter's length
     ring = int(np.ceil(rate / min(corners)))
     least = 3 * (2 * len(sections) + 1)

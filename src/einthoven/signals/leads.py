@@ -153,7 +153,7 @@ def _stuck_frames(values: np.ndarray, extreme: float, brisk: float) -> int:
         entry = abs(values[a] - values[a - 1]) if a > 0 else 0.0
         leave = abs(values[b - 1] - values[b]) if b < len(values) else 0.0
         if b - a >= 3 and max(entry, leave) > brisk:
-            count += b - a
+            count += int(b - a)
     return count
 
 
@@ -356,7 +356,7 @@ def _laplacian_weights(skin: Surface, known: np.ndarray, wanted: np.ndarray) -> 
         return csr_array((place.barycentric.reshape(-1), (rows, columns)), shape=(len(points), skin.n_points))
 
     k, area = stiffness(skin), mass(skin).diagonal()
-    bending = k.T @ diags(1.0 / area) @ k
+    bending = k.T @ diags(np.reciprocal(area)) @ k
     scale = bending.diagonal().mean()
     through = sampling(known)
     # the small block makes two electrodes at one place a least-squares compromise instead of a singular system
