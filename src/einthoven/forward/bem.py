@@ -296,7 +296,7 @@ def _positive(conductivity: float) -> float:
 def _interfaces(layout: _Layout, points: np.ndarray, out: np.ndarray) -> None:
     """Write sum_k (s_k- - s_k+) W_k, seen from `points`, to the first columns of a zero matrix."""
     for surface, jump, columns in zip(layout.interfaces, layout.jumps, layout.columns, strict=True):
-        add_layers(points, surface, out[:, columns])
+        add_layers(points, surface, out, column=columns.start)
         out[:, columns] *= jump
 
 
@@ -307,7 +307,7 @@ def _transfer_system(layout: _Layout, heart: Surface) -> tuple[np.ndarray, np.nd
     left = np.zeros((len(points), len(points)))
     single = np.zeros((len(points), heart.n_points))
     _interfaces(layout, points, left)
-    add_layers(points, heart, left[:, n:], single)
+    add_layers(points, heart, left, column=n, single=single)
     left[:, n:] *= -layout.around
     left.flat[:: len(points) + 1] -= left.sum(axis=1)
     # the factor s_h of the current drops out together with the current

@@ -13,6 +13,7 @@ of the absolute value of the kernel. A closed surface gives sum_q D_q = -1 insid
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -43,6 +44,7 @@ _WEIGHTS = np.array([9 / 40] + [(155.0 - _S) / 1200.0] * 3 + [(155.0 + _S) / 120
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _edge_log(s_minus, s_plus, r_minus, r_plus, r0_squared, floor):
     """Integral of 1/R along an edge, ln((R+ + s+) / (R- + s-)), without cancellation."""
     if s_minus >= 0.0:
@@ -53,6 +55,7 @@ def _edge_log(s_minus, s_plus, r_minus, r_plus, r0_squared, floor):
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _near(x, v, frame, work, out):
     """Exact integrals over one triangle, without the factor 1 / (4 pi).
 
@@ -95,6 +98,7 @@ def _near(x, v, frame, work, out):
 
 
 @numba.njit(cache=True, nogil=True)
+@no_type_check
 def _far(x, v, frame, out):
     """The integrals of `_near` by quadrature."""
     d = 0.0
@@ -118,8 +122,9 @@ def _far(x, v, frame, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def _rows(x, corners, frames, triangles, double, single):
-    """Add the layers of a surface to the rows of the points x; `single` may have no rows."""
+@no_type_check
+def _rows(x, corners, frames, triangles, double, column, single):
+    """Add the layers of a surface to the rows of the points x, from `column` on; `single` may have no rows."""
     work, out = np.empty((4, 4)), np.empty((2, 3))
     with_single = single.shape[0] > 0
     scale = 1.0 / (4.0 * np.pi)
@@ -134,7 +139,7 @@ def _rows(x, corners, frames, triangles, double, single):
             else:
                 _near(x[i], corners[t], frame, work, out)
             for k in range(3):
-                double[i, triangles[t, k]] += scale * out[0, k]
+                double[i, column + triangles[t, k]] += scale * out[0, k]
                 if with_single:
                     single[i, triangles[t, k]] += scale * out[1, k]
 
@@ -164,7 +169,9 @@ def _frames(corners: Float[np.ndarray, "n_triangles 3 3"]) -> Float[np.ndarray, 
 def add_layers(
     points: Float[np.ndarray, "n_observers 3"],
     surface: Surface,
-    double: Float[np.ndarray, "n_observers n_points"],
+    double: Float[np.ndarray, "n_observers n_columns"],
+    *,
+    column: int = 0,
     single: Float[np.ndarray, "n_observers n_points"] | None = None,
 ) -> None:
     """Add the layers of a surface, seen from `points`, to matrices that exist already.
@@ -180,20 +187,23 @@ def add_layers(
     surface
         Normals outward as everywhere.
     double
-        Receives D, dimensionless. Any view of a row-major matrix.
+        Receives D, dimensionless, in the columns from `column` on.
+    column
+        Where the surface's nodes begin among the columns of `double`.
     single
         Receives S, mm, where wanted.
     """
-    x = np.ascontiguousarray(points)
+    # one array type per argument, so that one kernel is compiled: writable points, whole row-major matrices
+    x = np.array(points, dtype=np.float64, order="C")
     corners, triangles = surface.corners, surface.triangles
     frames = _frames(corners)
-    none = double[:0]
     threads = numba.get_num_threads()
     step = max(1, -(-len(x) // (4 * threads)))
 
     def block(start: int) -> None:
         rows = slice(start, start + step)
-        _rows(x[rows], corners, frames, triangles, double[rows], none if single is None else single[rows])
+        other = double[:0] if single is None else single[rows]
+        _rows(x[rows], corners, frames, triangles, double[rows], column, other)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(block, range(0, len(x), step)))
@@ -205,5 +215,5 @@ def layers(
     """Double and single layer of a surface, seen from `points`: D (dimensionless) and S (mm), as in `add_layers`."""
     double = np.zeros((len(points), surface.n_points))
     single = np.zeros_like(double)
-    add_layers(points, surface, double, single)
+    add_layers(points, surface, double, single=single)
     return double, single

@@ -88,8 +88,8 @@ def _against(operator: ForwardOperator, system: LeadSystem) -> ForwardOperator:
     if missing:
         raise InputError(
             f"the reference {system.reference!r} over {len(system.names)} leads needs {some(missing)}, which the "
-            f"operator does not give; there are {some(operator.out_sites)}. Add these electrodes to the geometry, leave these "
-            "leads out, or use the reference 'average'."
+            f"operator does not give; there are {some(operator.out_sites)}. Add these electrodes to the geometry, "
+            "leave these leads out, or use the reference 'average'."
         )
     quantity = operator.out_quantity
     weights = ForwardOperator(
