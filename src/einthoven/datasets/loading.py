@@ -123,13 +123,13 @@ def _coinciding_nodes(
     """Node of the skin at every position; all within `tolerance` mm and different."""
     from scipy.spatial import KDTree
 
-    distance, index = KDTree(skin.points).query(positions)
-    if distance.max() > tolerance or len(set(index.tolist())) < len(index):
+    distance, index = (np.atleast_1d(found) for found in KDTree(skin.points).query(positions))
+    if distance.max() > tolerance or len(np.unique(index)) < len(index):
         raise FileFormatError(
             path,
             f"its points should be nodes of {skin.name}; one is {distance.max():.3g} mm away, or two share a node.",
         )
-    return np.asarray(index, dtype=np.int64)
+    return index.astype(np.int64)
 
 
 def _homogeneous(skin: Surface) -> VolumeConductor:

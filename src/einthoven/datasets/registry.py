@@ -5,6 +5,7 @@ downloaded from their public origin to a cache (``EINTHOVEN_CACHE_DIR``, by defa
 file is compared with its checksum before it is read.
 """
 
+import contextlib
 import os
 import tomllib
 from collections.abc import Callable
@@ -216,6 +217,8 @@ def _download(record: Dataset, entry: RemoteFile, path: Path, downloader: Downlo
                 problems.append(_reason(error))
     finally:
         log.setLevel(level)
+    with contextlib.suppress(OSError):  # leave no empty folder behind
+        path.parent.rmdir()
     raise InputError(
         f"{record.name}: {entry.name} could not be downloaded from {' or '.join(entry.urls)} ({'; '.join(problems)}). "
         f"Put the files of {record.origin} into {path.parent}, or set {DATA_DIR} to a folder that holds "
