@@ -86,7 +86,9 @@ def build(
         scores = {"method": found.method, "rule": rule, "lambda": found.weight, "seconds": 0.01 * (i + 1)}
         if truth:
             estimate = found.estimate.values - found.estimate.values.mean(axis=0)
-            scores["relative_error"] = float(np.linalg.norm(estimate - measured.values) / np.linalg.norm(measured.values))
+            scores["relative_error"] = float(
+                np.linalg.norm(estimate - measured.values) / np.linalg.norm(measured.values)
+            )
             scores["correlation"] = float(np.corrcoef(estimate.ravel(), measured.values.ravel())[0, 1])
             scores["reference"] = "mean-removed"
         images.append(Imaging(found, scores, activation + i))

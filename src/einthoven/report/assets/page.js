@@ -1,10 +1,10 @@
 /* The report page: reads the data in #page-data, draws maps and charts, keeps one time cursor for all of them.
 
    For scripts and tests: `window.einthoven` offers state, setFrame(k), play(), pause(), selectNode(i),
-   selectElectrode(i), setMethod(i), showActivation(on) and nodeOnScreen(side, i) (client pixels, or null when the node
-   is hidden); `window.einthovenReady` becomes true after the first drawing, when the page answers (the curves of the other methods
-   follow in the next turn). All text from files enters the
-   document as text nodes only. */
+   selectElectrode(i), setMethod(i), showActivation(on), nodeOnScreen(side, i) and electrodeOnScreen(i) (client pixels
+   and depth towards the viewer in mm, or null where hidden). `window.einthovenReady` becomes true after the first
+   drawing, when the page answers; the curves of the other methods follow in the next turn.
+   All text from files enters the document as text nodes only. */
 "use strict";
 
 (() => {
@@ -676,8 +676,7 @@
     const list = [["method", `Reconstructed: ${methods[state.method].label}`]];
     if (truth) list.push([TRUTH, "Measured"], ["difference", "Reconstructed \u2212 measured"]);
     methods.forEach((m, i) => { if (methods.length > 1) list.push([i, m.label]); });
-    fill($("left-shows"), list, state.left);
-    fill($("right-shows"), list, state.right);
+    for (const side of ["left", "right"]) if (views[side]) fill($(`${side}-shows`), list, state[side]);
   }
 
   function controls() {
@@ -694,7 +693,7 @@
     on("method", "change", () => setMethod(Number($("method").value)));
     for (const id of ["potential-colors", "activation-colors"]) on(id, "change", redraw);
     on("torso-shows", "change", () => { state.torso = $("torso-shows").value; redraw(); });
-    for (const side of ["left", "right"]) {
+    for (const side of ["left", "right"].filter((key) => views[key])) {
       on(`${side}-shows`, "change", () => {
         const value = $(`${side}-shows`).value;
         state[side] = /^\d+$/.test(value) ? Number(value) : value;
@@ -862,13 +861,13 @@
   function nodeOnScreen(side, i) {
     const view = views[side], at = view.screen(view.node(i)), box = view.canvas.getBoundingClientRect();
     const hit = view.pick(at.x, at.y);
-    return hit && hit.node === i ? { x: box.left + at.x, y: box.top + at.y } : null;
+    return hit && hit.node === i ? { x: box.left + at.x, y: box.top + at.y, depth: at.depth } : null;
   }
 
   function electrodeOnScreen(i) {
     const view = views.torso, box = view.canvas.getBoundingClientRect(), point = Array.from(torso.electrodes.subarray(3 * i, 3 * i + 3));
     const at = view.screen(point), hit = view.pick(at.x, at.y);
-    return hit && nearestElectrode(hit.point) === i ? { x: box.left + at.x, y: box.top + at.y } : null;
+    return hit && nearestElectrode(hit.point) === i ? { x: box.left + at.x, y: box.top + at.y, depth: at.depth } : null;
   }
 
   function start() {

@@ -1,0 +1,212 @@
+"""The page in a real headless Chromium: it draws, plays, answers clicks, asks for nothing, runs no foreign code."""
+
+import contextlib
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from einthoven.report.page import write_page
+
+ATTACK = "</script><script>window.attacked=1</script><img src=x onerror=window.attacked=1>"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine: the browser test of the report page, and only it, did not run")
+    from playwright.sync_api import sync_playwright
+
+    folder = tmp_path_factory.mktemp("chromium")
+    with sync_playwright() as play:
+        context = play.chromium.launch_persistent_context(
+            str(folder), executable_path=found, args=FLAGS, viewport={"width": 1440, "height": 900}
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def open_page(chromium, tmp_path):
+    """Open a result's page; every error, request and dialog fails the test at its end."""
+    troubles: list[str] = []
+    opened = []
+
+    def show(result):
+        path = write_page(result, tmp_path / "report.html")
+        tab = chromium.new_page()
+        opened.append(tab)
+        tab.on("console", lambda m: troubles.append(f"console: {m.text}") if m.type == "error" else None)
+        tab.on("pageerror", lambda e: troubles.append(f"error: {e}"))
+        tab.on("dialog", lambda d: troubles.append(f"dialog: {d.message}"))
+        tab.on(
+            "request", lambda r: None if r.url == path.as_uri() or r.url.startswith("data:") else troubles.append(r.url)
+        )
+        tab.goto(path.as_uri())
+        tab.wait_for_function("window.einthovenReady === true")
+        return tab
+
+    yield show
+    for tab in opened:
+        with contextlib.suppress(Exception):
+            tab.close()
+    assert troubles == []
+
+
+def colors_in(tab, panel):
+    """Number of distinct colors in the middle of a map, from a screenshot."""
+    from io import BytesIO
+
+    import matplotlib.image
+    import numpy as np
+
+    picture = matplotlib.image.imread(BytesIO(tab.locator(f"#{panel} canvas").screenshot()))
+    height, width = picture.shape[:2]
+    middle = picture[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4, :3]
+    return len(np.unique((middle * 15).round().reshape(-1, 3), axis=0))
+
+
+def foremost(tab, where, count, *, but):
+    """Site nearest to the viewer, other than `but`: number and client pixels."""
+    return tab.evaluate(
+        f"""(() => {{ let best = null;
+        for (let i = 0; i < {count}; i++) {{
+            const at = i === {but} ? null : {where};
+            if (at && (!best || at.depth > best[3])) best = [i, at.x, at.y, at.depth];
+        }}
+        return best.slice(0, 3); }})()"""
+    )
+
+
+def text(tab, selector):
+    return tab.locator(selector).inner_text()
+
+
+def test_page_draws_three_maps_and_all_charts(imaging_result, open_page):
+    tab = open_page(imaging_result(3))
+    for panel in ("map-torso", "map-left", "map-right"):
+        assert colors_in(tab, panel) > 10
+    assert tab.locator("#scores tbody tr").count() == 3
+    for chart in ("strip", "node-chart", "lead-chart", "curve-chart", "criterion-chart", "residual-chart"):
+        drawn = f"""(() => {{ const c = document.querySelector('#{chart} canvas');
+            return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0); }})()"""
+        assert tab.evaluate(drawn), chart
+
+
+def test_play_slider_and_keys_share_one_time(imaging_result, open_page):
+    tab = open_page(imaging_result(1))
+    before = tab.evaluate("einthoven.state.frame")
+    tab.locator("#play").click()
+    tab.wait_for_function(f"einthoven.state.frame !== {before}")
+    tab.locator("#play").click()
+    assert tab.evaluate("einthoven.state.playing") is False
+    tab.locator("#slider").fill("30")
+    assert text(tab, "#time") == "30 ms"
+    assert tab.evaluate("[einthoven.charts.node.cursor, einthoven.charts.lead.cursor]") == [30, 30]
+    tab.locator("h1").click()
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Shift+ArrowRight")
+    assert text(tab, "#frame") == "frame 42 of 120"
+    tab.keyboard.press("End")
+    assert text(tab, "#time") == "119 ms"
+    tab.keyboard.press(" ")
+    tab.wait_for_function("einthoven.state.playing && einthoven.state.frame < 119")
+    tab.keyboard.press(" ")
+
+
+def test_clicks_on_maps_pick_node_and_electrode(imaging_result, open_page):
+    result = imaging_result(2)
+    tab = open_page(result)
+    before = tab.evaluate("einthoven.state.node")
+    chosen = before
+    for side in ("left", "right"):
+        chosen, x, y = foremost(tab, f"einthoven.nodeOnScreen('{side}', i)", 162, but=chosen)
+        tab.mouse.click(x, y)
+        assert text(tab, "#node-title") == f"Electrogram at node {chosen}"
+    assert chosen != before
+    drawn = tab.evaluate("einthoven.charts.node.series.map((s) => [s.name, Array.from(s.y)])")
+    assert {name for name, _ in drawn} == {"Measured", "method0", "method1"}
+    measured = next(y for name, y in drawn if name == "Measured")
+    assert measured == pytest.approx(result.truth.values[chosen], abs=1e-5 * 40)
+    lead, x, y = foremost(tab, "einthoven.electrodeOnScreen(i)", 54, but=tab.evaluate("einthoven.state.lead"))
+    tab.mouse.click(x, y)
+    assert text(tab, "#lead-title") == f"Lead E{lead}"
+
+
+def test_dragging_turns_all_maps_and_picks_nothing(imaging_result, open_page):
+    tab = open_page(imaging_result(1))
+    node, rotation = tab.evaluate("[einthoven.state.node, einthoven.views.left.camera.rotation]")
+    box = tab.locator("#map-left canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x + 80, y + 25, steps=5)
+    tab.mouse.up()
+    turned = tab.evaluate("einthoven.views.torso.camera.rotation")
+    assert turned != rotation
+    assert sum(v * v for v in turned) == pytest.approx(3.0, abs=1e-9)
+    assert tab.evaluate("einthoven.state.node") == node
+
+
+def test_method_activation_and_table(imaging_result, open_page):
+    tab = open_page(imaging_result(3))
+    tab.locator("#method").select_option("2")
+    assert "with the truth" in text(tab, "#facts")
+    assert text(tab, "#curve-line").startswith("method2")
+    assert "saw the truth" in text(tab, "#scores tbody tr:nth-child(3)")
+    assert tab.locator("#scores tbody tr:nth-child(3) td.best").count() == 0
+    tab.locator("#scores thead th", has_text="Relative error").click()
+    errors = [float(tab.locator(f"#scores tbody tr:nth-child({i}) td:nth-child(4)").inner_text()) for i in (1, 2, 3)]
+    assert errors == sorted(errors)
+    tab.locator("#show-activation").click()
+    assert text(tab, "#map-left .scale .unit") == "ms"
+    assert colors_in(tab, "map-left") > 5
+    tab.locator("#left-shows").select_option("difference")
+    tab.locator("#show-potential").click()
+    assert text(tab, "#map-left .scale .unit") == "mV"
+
+
+def test_without_truth_nothing_measured_is_shown(imaging_result, open_page):
+    tab = open_page(imaging_result(1, truth=False))
+    assert tab.locator("#map-right").count() == 0
+    assert "Measured" not in tab.locator("body").inner_text()
+    assert tab.evaluate("einthoven.charts.node.series.map((s) => s.name)") == ["method0"]
+
+
+def test_transmembrane_sources_and_leads_without_a_map(imaging_result, open_page):
+    result = imaging_result(1, quantity="vm")
+    leads = replace(result.recording, sites=tuple(f"L{i}" for i in range(54)))
+    image = result.images[0]
+    found = replace(image.reconstruction, residual=leads.with_values(leads.values * 0.1))
+    tab = open_page(replace(result, recording=leads, images=(replace(image, reconstruction=found),)))
+    assert "Transmembrane potential at node" in text(tab, "#node-title")
+    assert tab.locator("#torso-shows").is_hidden()
+    assert text(tab, "#lead-title").startswith("Lead L")
+
+
+def test_names_from_files_stay_text(imaging_result, open_page):
+    result = imaging_result(2, name=ATTACK, info={"citation": ATTACK, "<b>key</b>": ATTACK})
+    image = result.images[0]
+    found = replace(image.reconstruction, method=ATTACK, diagnostics={ATTACK: 1.0})
+    images = (replace(image, reconstruction=found, metrics={**image.metrics, "method": ATTACK}), *result.images[1:])
+    tab = open_page(replace(result, images=images, provenance={ATTACK: {ATTACK: ATTACK}}))
+    assert text(tab, "h1") == ATTACK
+    assert tab.title() == f"{ATTACK} - einthoven"
+    assert tab.locator("img").count() == 0
+    assert tab.evaluate("window.attacked") is None
