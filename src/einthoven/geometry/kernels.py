@@ -4,6 +4,7 @@ Imported only by functions that use them, so that importing the package stays ch
 """
 
 import heapq
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -16,6 +17,7 @@ NO, YES, UNSURE = 0, 1, 2
 
 
 @numba.njit(cache=True)
+@no_type_check
 def build_tree(corners):
     """Binary tree of axis-aligned boxes over triangles; node k has children left[k] and left[k] + 1."""
     n = len(corners)
@@ -47,6 +49,7 @@ def build_tree(corners):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _box_distance2(p, low, high):
     total = 0.0
     for k in range(3):
@@ -56,6 +59,7 @@ def _box_distance2(p, low, high):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _closest_on_segment(p, a, b):
     """Parameter along a..b of the point closest to p, and the squared distance."""
     length2, along = 0.0, 0.0
@@ -70,6 +74,7 @@ def _closest_on_segment(p, a, b):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def closest_on_triangle(p, corners, weights):
     """Fill the barycentric weights of the closest point; return the squared distance. Flat triangles are fine."""
     a, b, c = corners[0], corners[1], corners[2]
@@ -92,6 +97,7 @@ def closest_on_triangle(p, corners, weights):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def closest(points, corners, tree):
     """Closest triangle, barycentric weights and distance of every point; exact search through the tree."""
     low, high, left, start, stop, order = tree
@@ -123,6 +129,7 @@ def closest(points, corners, tree):
 
 
 @numba.njit(cache=True, parallel=True)
+@no_type_check
 def solid_angles(points, corners):
     """Sum over triangles of the solid angle at every point (van Oosterom & Strackee 1983), steradians."""
     n, m = len(points), len(corners)
@@ -148,6 +155,7 @@ def solid_angles(points, corners):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _side(a, b, c, d):
     """Sign of the volume (a, b, c, d): -1, 1, or 0 if rounding leaves it open."""
     ux, uy, uz = a[0] - d[0], a[1] - d[1], a[2] - d[2]
@@ -160,6 +168,7 @@ def _side(a, b, c, d):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _gap(axis, p, q, triangle, size):
     """Whether the segment and the triangle are surely apart along the axis."""
     sp, sq = axis @ p, axis @ q
@@ -172,6 +181,7 @@ def _gap(axis, p, q, triangle, size):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _apart(p, q, triangle):
     """Whether some separating axis surely divides the segment from the triangle."""
     size = max(np.abs(p).max(), np.abs(q).max(), np.abs(triangle).max())
@@ -189,6 +199,7 @@ def _apart(p, q, triangle):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def segment_meets_triangle(p, q, triangle):
     """NO, YES or UNSURE (rounding leaves it open)."""
     a, b, c = triangle[0], triangle[1], triangle[2]
@@ -205,6 +216,7 @@ def segment_meets_triangle(p, q, triangle):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _distinct_meet(first, second):
     answer = NO
     for k in range(3):
@@ -218,6 +230,7 @@ def _distinct_meet(first, second):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def triangles_meet(first, second, nodes_first, nodes_second):
     """Whether two triangles meet elsewhere than in the nodes they share: NO, YES or UNSURE."""
     shared, here, there = 0, np.zeros(3, np.bool_), np.zeros(3, np.bool_)
@@ -249,6 +262,7 @@ def triangles_meet(first, second, nodes_first, nodes_second):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def meeting_pairs(corners_a, nodes_a, corners_b, nodes_b, tree_b, same):
     """Pairs of triangles that meet, with YES or UNSURE; `same` if both sets are one surface (each pair once)."""
     low, high, left, start, stop, order = tree_b
@@ -277,11 +291,13 @@ def meeting_pairs(corners_a, nodes_a, corners_b, nodes_b, tree_b, same):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _length(a, b):
     return np.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2)
 
 
 @numba.njit(cache=True)
+@no_type_check
 def twins(triangles, n_points):
     """Opposite half-edge of half-edge 3 t + k (corner k to k + 1 of triangle t); -1 at a border."""
     n = 3 * len(triangles)
@@ -300,6 +316,7 @@ def twins(triangles, n_points):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _window_key(b0, b1, sx, sy, sigma):
     """Distance at the nearest point of the window [b0, b1] on the x axis from its source (sx, sy)."""
     x = min(max(sx, b0), b1) - sx
@@ -307,6 +324,7 @@ def _window_key(b0, b1, sx, sy, sigma):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _dominated(window, distance, tail, tip, third, length):
     """Whether a path through a node of the face behind is shorter for every ray of the window (Xin & Wang 2009)."""
     _, b0, b1, sx, sy, sigma, by_tail = window
@@ -320,6 +338,7 @@ def _dominated(window, distance, tail, tip, third, length):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _hit(b, sx, sy, ox, oy, ux, uy):
     """Parameter along o + t u where the ray from the source through (b, 0) meets it."""
     dx, dy = b - sx, -sy
@@ -327,6 +346,7 @@ def _hit(b, sx, sy, ox, oy, ux, uy):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _apex(points, triangles, h):
     """Length of half-edge h and the apex of its triangle, with the half-edge along x from the origin."""
     t, k = h // 3, h % 3
@@ -337,6 +357,7 @@ def _apex(points, triangles, h):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _children(window, apex, keep):
     """Windows on the two other edges of the face a window enters, as (edge 2 or 1, b0, b1, sx, sy, sigma, by_tail).
 
@@ -364,6 +385,7 @@ def _children(window, apex, keep):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _split(window, apex, best, split_at):
     """Distance at the apex, and which children a window may have: one angle, one split (Chen & Han 1990)."""
     _, b0, b1, sx, sy, sigma, _ = window
@@ -372,12 +394,13 @@ def _split(window, apex, best, split_at):
     if not b0 - 1e-10 * length <= cut <= b1 + 1e-10 * length:
         return np.inf, cut, (True, True)
     trial = sigma + np.hypot(cx - sx, cy - sy)
-    if trial <= best:
+    if trial <= best * (1 + 1e-10):  # ties: both rays pass through the apex of their neighbor
         return trial, cut, (True, True)
     return trial, cut, (cut <= split_at, cut >= split_at)
 
 
 @numba.njit(cache=True)
+@no_type_check
 def geodesic(points, triangles, twin, relay, sources, offsets):
     """Exact distance along the polyhedron: windows of straight rays, unfolded from face to face, nearest first.
 
@@ -442,6 +465,7 @@ def geodesic(points, triangles, twin, relay, sources, offsets):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _behind_shorter(window, points, triangles, twin, distance):
     """Whether a node of the edge of a window, or of the face behind it, offers shorter paths to all of the window."""
     h = window[0]
