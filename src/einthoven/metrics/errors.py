@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from einthoven.core import InputError
 
-Kernel = Callable[[np.ndarray, np.ndarray, int | None], np.ndarray]
+Kernel = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Measure:
     best
         Its value for a perfect estimate.
     kernel
-        ``kernel(estimate, truth, axis)``; axis None reduces everything.
+        ``kernel(estimate, truth, axis)`` reduces one axis of two arrays of equal shape.
     """
 
     name: str
@@ -45,7 +45,8 @@ class Measure:
         InputError
             If the shapes differ, or there is nothing to compare.
         """
-        return float(self.kernel(*checked_pair(estimate, truth, self.name), None))
+        estimate, truth = checked_pair(estimate, truth, self.name)
+        return float(self.kernel(estimate.reshape(-1, 1), truth.reshape(-1, 1), 0)[0])
 
     def per_frame(
         self, estimate: Float[np.ndarray, "n_sites n_times"], truth: Float[np.ndarray, "n_sites n_times"]
@@ -73,7 +74,7 @@ def checked_pair(estimate: np.ndarray, truth: np.ndarray, name: str) -> tuple[np
     return estimate, truth
 
 
-def _norm(values: np.ndarray, axis: int | None) -> np.ndarray:
+def _norm(values: np.ndarray, axis: int) -> np.ndarray:
     # scaled by the largest entry, so that squares neither overflow nor underflow
     top = np.max(np.abs(values), axis=axis, keepdims=True)
     safe = np.where(top > 0, top, 1.0)
@@ -87,42 +88,37 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.where(undefined, np.nan, above / np.where(undefined, 1.0, below))
 
 
-def _unit(values: np.ndarray, axis: int | None) -> np.ndarray:
-    norm = _norm(values, axis)
-    return _ratio(values, np.expand_dims(norm, axis) if axis is not None else norm)
+def _unit(values: np.ndarray, axis: int) -> np.ndarray:
+    return _ratio(values, np.expand_dims(_norm(values, axis), axis))
 
 
-def centered(values: np.ndarray, axis: int | None) -> np.ndarray:
+def centered(values: np.ndarray, axis: int) -> np.ndarray:
     """Deviation from the mean; exactly zero where the values are constant (up to rounding of the mean)."""
     deviation = values - np.mean(values, axis=axis, keepdims=True)
     constant = np.max(values, axis=axis, keepdims=True) == np.min(values, axis=axis, keepdims=True)
     return np.where(constant, 0.0, deviation)
 
 
-def _relative_error(estimate: np.ndarray, truth: np.ndarray, axis: int | None) -> np.ndarray:
+def _relative_error(estimate: np.ndarray, truth: np.ndarray, axis: int) -> np.ndarray:
     return _ratio(_norm(estimate - truth, axis), _norm(truth, axis))
 
 
-def _correlation(estimate: np.ndarray, truth: np.ndarray, axis: int | None) -> np.ndarray:
+def _correlation(estimate: np.ndarray, truth: np.ndarray, axis: int) -> np.ndarray:
     a, b = _unit(centered(estimate, axis), axis), _unit(centered(truth, axis), axis)
     return np.clip(np.sum(a * b, axis=axis), -1.0, 1.0)
 
 
-def _rdm(estimate: np.ndarray, truth: np.ndarray, axis: int | None) -> np.ndarray:
-    return np.minimum(_norm_or_nan(_unit(estimate, axis) - _unit(truth, axis), axis), 2.0)
+def _rdm(estimate: np.ndarray, truth: np.ndarray, axis: int) -> np.ndarray:
+    difference = _unit(estimate, axis) - _unit(truth, axis)
+    return np.minimum(np.sqrt(np.sum(difference**2, axis=axis)), 2.0)
 
 
-def _norm_or_nan(values: np.ndarray, axis: int | None) -> np.ndarray:
-    return np.sqrt(np.sum(values**2, axis=axis))
-
-
-def _mag(estimate: np.ndarray, truth: np.ndarray, axis: int | None) -> np.ndarray:
+def _mag(estimate: np.ndarray, truth: np.ndarray, axis: int) -> np.ndarray:
     return _ratio(_norm(estimate, axis), _norm(truth, axis))
 
 
-def _rmse(estimate: np.ndarray, truth: np.ndarray, axis: int | None) -> np.ndarray:
-    count = estimate.size if axis is None else estimate.shape[axis]
-    return _norm(estimate - truth, axis) / np.sqrt(count)
+def _rmse(estimate: np.ndarray, truth: np.ndarray, axis: int) -> np.ndarray:
+    return _norm(estimate - truth, axis) / np.sqrt(estimate.shape[axis])
 
 
 #: |estimate - truth| / |truth| (Frobenius); NaN where the truth is zero.
