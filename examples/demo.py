@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from einthoven.cli import console
-from einthoven.cli.image import COLUMNS
+from einthoven.cli.image import COLUMNS, summary
 from einthoven.core import InputError
 from einthoven.report.page import write_page
 from einthoven.studies.imaging import image_case
@@ -24,7 +24,7 @@ def run_case(name: str, out: Path, methods: tuple[str, ...]) -> None:
         files = write_imaging(result, out / name, page=write_page, progress=advance)
     rows = [picture.metrics for picture in result.images]
     console.table(rows, COLUMNS, title=f"\n{name}: {result.recording!r}")
-    console.say(f"errors are {rows[0]['reference']}; weights chosen from the recording alone (L-curve)")
+    console.say(summary(rows))
     console.say(f"page: {files['report.html']}")
 
 

@@ -14,7 +14,7 @@ from einthoven.studies.progress import Progress as ProgressCallback
 from einthoven.studies.progress import silent
 
 #: People read stderr's progress and stdout's results; scripts read stdout.
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -65,7 +65,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, titl
     grid = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for key, head in shown.items():
         numeric = all(isinstance(row.get(key), (int, float, type(None))) for row in rows)
-        grid.add_column(head, justify="right" if numeric else "left", no_wrap=numeric)
+        grid.add_column(head, justify="right" if numeric else "left", no_wrap=True, min_width=len(head))
     for row in rows:
         grid.add_row(*(_cell(row.get(key)) for key in shown))
     out.print(grid)
@@ -77,5 +77,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e-2 or abs(value) >= 1e3 else f"{value:.3f}"
+        return f"{value:.3g}" if 0 < abs(value) < 1e-2 or abs(value) >= 1e3 else f"{value:.3f}"
     return str(value).replace("[", r"\[")

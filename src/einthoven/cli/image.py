@@ -7,17 +7,16 @@ import typer
 
 from einthoven.cli import console
 
+#: What the terminal shows of ``metrics.json``; fits 80 columns.
 COLUMNS = {
     "method": "method",
-    "rule": "rule",
     "lambda": "lambda",
-    "relative_error": "rel. error",
-    "correlation": "correlation",
+    "relative_error": "error",
+    "correlation": "corr.",
     "rmse": "RMSE mV",
     "sc": "SC",
     "tc": "TC",
-    "activation_error_ms": "LAT error ms",
-    "localization_error_mm": "first site mm",
+    "activation_error_ms": "LAT ms",
     "residual": "residual",
     "seconds": "seconds",
 }
@@ -77,11 +76,12 @@ def image(
         return
     console.say(f"{result.case.name}: {result.recording!r}")
     console.table(rows, COLUMNS, title=None)
-    console.say(f"errors are {rows[0]['reference']}; weights {_what_weights_saw(rows)}")
+    console.say(summary(rows))
     console.say(f"{'page' if page else 'results'}: {files['report.html'] if page else out}")
 
 
-def _what_weights_saw(rows: list[dict]) -> str:
-    if any(row["sees_truth"] for row in rows):
-        return "chosen with the truth (oracle): a bound, not a result"
-    return "chosen from the recording alone"
+def summary(rows: list[dict]) -> str:
+    """Say what the errors refer to and what the weights have seen."""
+    seen = "with the truth (oracle): a bound, not a result" if rows[0]["sees_truth"] else "from the recording alone"
+    scored = f"Errors are {rows[0]['reference']}; w" if "relative_error" in rows[0] else "No truth to compare with; w"
+    return f"{scored}eights chosen by {rows[0]['rule']} {seen}."

@@ -177,15 +177,20 @@ def scoring_truth(source: Source, recording: Recording) -> Truth:
 def activation_map(potentials: Recording, recording: Recording) -> np.ndarray:
     """Local activation times (ms) at the potentials' sites, within the QRS complex of the recording.
 
-    The QRS window comes from the leads alone (`einthoven.signals.beats.delineate`), so that a steep T wave is not
-    taken for activation; where no QRS complex is found, the whole recording is searched.
+    Stimulus artifacts and the QRS window come from the leads alone (`einthoven.signals`), so that neither a pacing
+    spike nor a steep T wave is taken for activation; where no QRS complex is found, the whole recording is searched.
     """
     from einthoven.signals import activation_times
+    from einthoven.signals.artifacts import bridge_artifacts, stimulus_artifacts
     from einthoven.signals.beats import delineate
 
+    spikes = stimulus_artifacts(recording)
+    potentials = bridge_artifacts(potentials, spikes)
     try:
-        waves = delineate(recording)
+        waves = delineate(bridge_artifacts(recording, spikes))
     except InputError:
+        return activation_times(potentials)
+    if not np.isfinite(waves.qrs_onset):
         return activation_times(potentials)
     start = max(waves.qrs_onset - QRS_MARGIN, recording.times[0])
     stop = min(waves.qrs_offset + QRS_MARGIN, recording.times[-1])
