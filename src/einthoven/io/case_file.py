@@ -237,7 +237,7 @@ def _suggestion(fault: ErrorDetails) -> str:
     place = [p for p in fault["loc"] if isinstance(p, str)]
     known = sorted(_fields_at(place[:-1]))
     close = difflib.get_close_matches(place[-1], known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+    return f" (did you mean {close[0]!r}?)" if close else f" (there are {', '.join(known)})"
 
 
 def _fields_at(place: list[str]) -> set[str]:

@@ -398,17 +398,15 @@ class _Folder:
         return _Series(values, np.arange(values.shape[1]) * (1000.0 / table.rate_hz), names)
 
     def unit_factor(self, content: Content, table: TruthTable | RecordingTable, place: str) -> float:
-        """Factor to mV of a file's values: stated by the file (then already applied), or by the case."""
-        stated = _potential_unit(content)
+        """Factor to mV of a file's values: stated by the file (and perhaps applied already), or by the case."""
+        stated, applied = _potential_unit(content)
         if stated and table.unit is not None and table.unit != stated:
             raise field_error(
                 self.toml, f"{place}.unit", f"is {table.unit!r}, but {table.file} itself says {stated!r}; leave it out."
             )
-        if stated:
-            return 1.0
-        if table.unit is None:
+        if stated is None and table.unit is None:
             raise field_error(self.toml, f"{place}.unit", f"is missing; {table.file} does not hold it (mV, uV or V).")
-        return millivolts(table.unit)
+        return 1.0 if stated and applied else millivolts(table.unit or stated or "mV")
 
     def counted(
         self, numbers: Sequence[int], table: TruthTable | RecordingTable, place: str, *, count: int
@@ -447,13 +445,12 @@ def _length_unit(content: Content) -> str | None:
     return unit if unit in ("mm", "cm", "m", "um") else None
 
 
-def _potential_unit(content: Content) -> str | None:
-    """Unit that the file states and the reader has already turned into mV, or None."""
-    unit = content.info.get("unit", "")
-    known = content.time_series is not None or content.format == "csv"
-    if known and unit and not unit.startswith("not stated"):
-        return {"µV": "uV"}.get(unit, unit)
-    return None
+def _potential_unit(content: Content) -> tuple[str | None, bool]:
+    """Unit that the file states, or None, and whether the reader has already turned its values into mV."""
+    applied = content.time_series is not None or content.format == "csv"
+    unit = content.info.get("unit", "mV" if content.time_series is not None else "")
+    unit = {"µV": "uV"}.get(unit, unit)
+    return (unit if unit in ("mV", "uV", "V", "nV") else None), applied
 
 
 # --- writing -------------------------------------------------------------------------------------
