@@ -67,7 +67,7 @@ Filter = Callable[
 def tikhonov_filter(
     values: Float[np.ndarray, " r"], lambdas: Float[np.ndarray, " w"]
 ) -> tuple[Float[np.ndarray, "w r"], Float[np.ndarray, "w r"]]:
-    """f = s^2 / (s^2 + lambda^2) and 1 - f, without cancellation."""
+    """Return f = s^2 / (s^2 + lambda^2) and 1 - f, without cancellation."""
     ratio = (lambdas[:, None] / values[None, :]) ** 2
     return 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
 
@@ -75,7 +75,7 @@ def tikhonov_filter(
 def truncation_filter(
     values: Float[np.ndarray, " r"], lambdas: Float[np.ndarray, " w"]
 ) -> tuple[Float[np.ndarray, "w r"], Float[np.ndarray, "w r"]]:
-    """f = 1 where s >= lambda, else 0."""
+    """Return f = 1 where s >= lambda, else 0; and 1 - f."""
     passed = (values[None, :] >= lambdas[:, None]).astype(np.float64)
     return passed, 1.0 - passed
 
@@ -190,10 +190,11 @@ def decompose(matrix: Float[np.ndarray, "k n"], penalty: sparse.csr_array | None
         return Decomposition(values, left, np.ascontiguousarray(right.T), np.zeros((len(matrix), 0)), none)
     kernel = _kernel(penalty)
     free_left, free_modes, hidden = _split_kernel(matrix, kernel)
-    basis, seen = _standard_form(matrix - (matrix @ hidden) @ hidden.T, penalty, kernel)
+    basis = Grounded(penalty)
+    seen = basis.seen(matrix - (matrix @ hidden) @ hidden.T)
     correction = free_left.T @ seen
     left, values, right = _svd(seen - free_left @ correction)
-    modes = _apply_basis(basis, right.T) - free_modes @ (correction @ right.T)
+    modes = basis.lifted(right.T) - free_modes @ (correction @ right.T)
     modes -= hidden @ (hidden.T @ modes)
     return Decomposition(values, left, modes, free_left, free_modes)
 
@@ -204,27 +205,52 @@ def hidden_kernel(matrix: Float[np.ndarray, "k n"], penalty: sparse.csr_array) -
 
 
 class Grounded:
-    """Solves P x = b for a sparse penalty with constants as kernel: x is zero at one node per connected part.
+    """A penalty P with one node per connected part held at zero: P = L L^T on the others, by Cholesky.
 
     Parameters
     ----------
     penalty
-        Positive semidefinite, shape (n, n); `b` must sum to zero over each part.
+        Positive semidefinite with the constants on each connected part as its kernel, shape (n, n).
+
+    Raises
+    ------
+    InputError
+        If it is not.
     """
 
     def __init__(self, penalty: sparse.csr_array):
-        from scipy.sparse.linalg import splu
+        from scipy.linalg import LinAlgError, cholesky
 
         kernel = _kernel(penalty)
         self.n = len(kernel)
         self.kept = np.setdiff1d(np.arange(self.n), np.argmax(kernel != 0, axis=0))
-        self._factor = splu(sparse.csc_array(penalty[self.kept][:, self.kept]))
+        try:
+            self.factor = cholesky(penalty[self.kept][:, self.kept].toarray(), lower=True, overwrite_a=True)
+        except LinAlgError as error:
+            raise InputError(
+                "the regularizer is not positive definite apart from constants; the surface has degenerate triangles. "
+                "Remesh it, or use order 0."
+            ) from error
+
+    def seen(self, matrix: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k c"]:
+        """A B for the basis B with B^T P B = I."""
+        from scipy.linalg import solve_triangular
+
+        return solve_triangular(self.factor, matrix[:, self.kept].T, lower=True).T
+
+    def lifted(self, coordinates: Float[np.ndarray, "c r"]) -> Float[np.ndarray, "n r"]:
+        """B z."""
+        from scipy.linalg import solve_triangular
+
+        full = np.zeros((self.n, coordinates.shape[1]))
+        full[self.kept] = solve_triangular(self.factor.T, coordinates, lower=False)
+        return full
 
     def solve(self, right: Float[np.ndarray, "n t"]) -> Float[np.ndarray, "n t"]:
-        """Return x for every column of b."""
-        full = np.zeros((self.n, right.shape[1]))
-        full[self.kept] = self._factor.solve(np.ascontiguousarray(right[self.kept]))
-        return full
+        """Solve P x = b, where b sums to zero over each part."""
+        from scipy.linalg import solve_triangular
+
+        return self.lifted(solve_triangular(self.factor, right[self.kept], lower=True))
 
 
 def _svd(matrix):
@@ -256,36 +282,3 @@ def _split_kernel(matrix, kernel):
     seen = int((values > VISIBLE * np.linalg.norm(matrix, 2)).sum())
     free_modes = kernel @ (right[:seen].T / values[:seen])
     return left[:, :seen], free_modes, kernel @ right[seen:].T
-
-
-@dataclass(frozen=True, eq=False)
-class _Basis:
-    """B with B^T Q^T Q B = I: one node per part grounded, the rest through a Cholesky factor."""
-
-    kept: np.ndarray
-    factor: np.ndarray
-    n: int
-
-
-def _standard_form(matrix, penalty, kernel):
-    """The basis B and A B."""
-    from scipy.linalg import LinAlgError, cholesky, solve_triangular
-
-    grounded = np.argmax(kernel != 0, axis=0)
-    keep = np.setdiff1d(np.arange(len(kernel)), grounded)
-    try:
-        factor = cholesky(penalty[keep][:, keep].toarray(), lower=True)
-    except LinAlgError as error:
-        raise InputError(
-            "the regularizer is not positive definite apart from constants; the surface has degenerate triangles. "
-            "Remesh it, or use order 0."
-        ) from error
-    return _Basis(keep, factor, len(kernel)), solve_triangular(factor, matrix[:, keep].T, lower=True).T
-
-
-def _apply_basis(basis: _Basis, coordinates: Float[np.ndarray, "c r"]) -> Float[np.ndarray, "n r"]:
-    from scipy.linalg import solve_triangular
-
-    full = np.zeros((basis.n, coordinates.shape[1]))
-    full[basis.kept] = solve_triangular(basis.factor, coordinates, lower=True, trans="T")
-    return full

@@ -1,6 +1,6 @@
 """The method of fundamental solutions, as used in clinical systems."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -10,7 +10,7 @@ from einthoven.inverse.decomposition import Spectrum, Statistics, decompose, tik
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.problem import Problem, prepare
 from einthoven.inverse.regularizers import source_surface
-from einthoven.inverse.rules import LCurve, Rule
+from einthoven.inverse.rules import DEFAULT_RULE, Rule
 from einthoven.inverse.sweep import Sweep, spectral_sweep
 
 
@@ -36,12 +36,12 @@ class FundamentalSolutions:
     Wang and Rudy, Ann Biomed Eng 34:1272, 2006, doi:10.1007/s10439-006-9131-7.
     """
 
-    rule: Rule = LCurve()
+    rule: Rule = DEFAULT_RULE
     shrink: float = 0.8
     inflate: float = 1.2
     noise: NoiseCovariance | None = None
-    capabilities: Capabilities = Capabilities(models_geometry=True)
-    name: str = "mfs"
+    capabilities: Capabilities = field(default=Capabilities(models_geometry=True), init=False)
+    name: str = field(default="mfs", init=False)
 
     def __post_init__(self):
         if not 0 < self.shrink < 1 < self.inflate < 10:

@@ -1,6 +1,6 @@
 """Greensite's method: the temporal singular vectors of the data are inverted one by one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -10,9 +10,8 @@ from einthoven.inverse.decomposition import Spectrum, decompose
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.problem import Problem, prepare
 from einthoven.inverse.regularizers import regularizer
-from einthoven.inverse.rules import LCurve, Rule
+from einthoven.inverse.rules import DEFAULT_RULE, Rule
 from einthoven.inverse.sweep import Sweep, spectral_sweep
-
 
 #: How far a component's weight may lie from the joint weight, as a factor.
 SPAN = 10.0
@@ -24,8 +23,8 @@ class Greensite:
 
     The first components carry the signal and ask for little regularization, the later ones for more; components
     below the noise are dropped. One component tells a rule far less than all data: each weight is sought within a
-    factor of `SPAN` of the joint weight (the same rule on all data), which a component keeps if its own criterion has no
-    optimum in between.
+    factor of `SPAN` of the joint weight (the same rule on all data), which a component keeps if its own criterion
+    has no optimum in between.
 
     Parameters
     ----------
@@ -44,12 +43,12 @@ class Greensite:
     Greensite and Huiskamp, IEEE Trans Biomed Eng 45:98, 1998, doi:10.1109/10.650360.
     """
 
-    rule: Rule = LCurve()
+    rule: Rule = DEFAULT_RULE
     order: int = 2
     components: int | None = None
     noise: NoiseCovariance | None = None
-    capabilities: Capabilities = Capabilities(linear=False)
-    name: str = "greensite"
+    capabilities: Capabilities = field(default=Capabilities(linear=False), init=False)
+    name: str = field(default="greensite", init=False)
 
     def __post_init__(self):
         regularizer(self.order)

@@ -1,6 +1,6 @@
 """Regularizers: the quadratic penalties |Q x|^2 on a surface, scaled so that the mean of diag(Q^T Q) is 1."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -27,7 +27,7 @@ class Regularizer(Protocol):
 class Identity:
     """Order 0: |x|^2. Needs no surface."""
 
-    name: str = "identity"
+    name: str = field(default="identity", init=False)
 
     def penalty(self, operator: ForwardOperator) -> sparse.csr_array | None:
         """None: Q is the identity."""
@@ -41,7 +41,7 @@ class SurfaceGradient:
     Its kernel are the constants (one per connected part of the surface).
     """
 
-    name: str = "surface gradient"
+    name: str = field(default="surface gradient", init=False)
 
     def penalty(self, operator: ForwardOperator) -> sparse.csr_array | None:
         """K over its mean diagonal."""
@@ -57,7 +57,7 @@ class SurfaceLaplacian:
     Its kernel are the constants (one per connected part of the surface).
     """
 
-    name: str = "surface Laplacian"
+    name: str = field(default="surface Laplacian", init=False)
 
     def penalty(self, operator: ForwardOperator) -> sparse.csr_array | None:
         """K M^-1 K over its mean diagonal."""
@@ -94,4 +94,4 @@ def source_surface(operator: ForwardOperator, needed_by: str) -> Surface:
 
 def _normalized(matrix) -> sparse.csr_array:
     matrix = sparse.csr_array(matrix)
-    return sparse.csr_array(matrix / matrix.diagonal().mean())
+    return sparse.csr_array(matrix * (1.0 / float(np.mean(matrix.diagonal()))))

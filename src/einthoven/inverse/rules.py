@@ -6,7 +6,7 @@ optimum at the edge widens the range by two decades, at most three times, and is
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -36,7 +36,7 @@ class Rule(Protocol):
 class LCurve:
     """The corner of the L-curve: largest curvature of (log |r|, log |Q x|) (Hansen 1992, doi:10.1137/1034115)."""
 
-    name: str = "lcurve"
+    name: str = field(default="lcurve", init=False)
 
     def choose(self, sweep: Sweep) -> Choice:
         """Return the corner."""
@@ -47,7 +47,7 @@ class LCurve:
 class GCV:
     """Generalized cross-validation: (|r|^2 / N) / (tr(I - A) / N)^2, minimized (Golub, Heath and Wahba 1979)."""
 
-    name: str = "gcv"
+    name: str = field(default="gcv", init=False)
 
     def choose(self, sweep: Sweep) -> Choice:
         """Return the minimum."""
@@ -71,7 +71,7 @@ class RobustGCV:
     """
 
     gamma: float = 0.3
-    name: str = "rgcv"
+    name: str = field(default="rgcv", init=False)
 
     def __post_init__(self):
         if not 0 < self.gamma <= 1:
@@ -92,7 +92,7 @@ class CRESO:
     The smallest lambda at which C = d/d(lambda^2) (lambda^2 |Q x|^2 - |r|^2) has a local maximum.
     """
 
-    name: str = "creso"
+    name: str = field(default="creso", init=False)
 
     def choose(self, sweep: Sweep) -> Choice:
         """Return the first local maximum.
@@ -121,7 +121,7 @@ class CRESO:
 class UCurve:
     """The U-curve: 1 / |r|^2 + 1 / |Q x|^2, minimized (Krawczyk-Stando and Rudnicki 2007)."""
 
-    name: str = "ucurve"
+    name: str = field(default="ucurve", init=False)
 
     def choose(self, sweep: Sweep) -> Choice:
         """Return the minimum."""
@@ -141,7 +141,7 @@ class Discrepancy:
     """
 
     sigma: float | None = None
-    name: str = "discrepancy"
+    name: str = field(default="discrepancy", init=False)
 
     def __post_init__(self):
         if self.sigma is not None and not 0 < self.sigma < np.inf:
@@ -207,7 +207,7 @@ class Oracle:
     """
 
     truth: Recording
-    name: str = "oracle"
+    name: str = field(default="oracle", init=False)
 
     def choose(self, sweep: Sweep) -> Choice:
         """Return the best weight."""
@@ -243,6 +243,10 @@ class Oracle:
     def _columns(self, sweep: Sweep) -> Float[np.ndarray, "n t"]:
         values = _centered(self.truth.values, sweep.mean_removed)
         return values if sweep.temporal is None else values @ sweep.temporal
+
+
+#: The rule of solvers that are given none.
+DEFAULT_RULE: Rule = LCurve()
 
 
 def _centered(values, mean_removed: bool):
@@ -290,12 +294,13 @@ def _vertex(lambdas, values, i: int) -> float:
 
 def _root(sweep: Sweep, target: float, bracket: tuple[float, float]) -> float:
     """The weight at which the squared residual equals `target`."""
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     def excess(t: float) -> float:
         return float(np.log(sweep.statistics(np.array([np.exp(t)])).residual_sq[0] / target))
 
-    return float(np.exp(brentq(excess, *np.log(bracket), xtol=1e-10)))
+    found = root_scalar(excess, bracket=(np.log(bracket[0]), np.log(bracket[1])), xtol=1e-10)
+    return float(np.exp(found.root))
 
 
 def _curve(found: Statistics, values, weight: float, label: str) -> WeightCurve:

@@ -1,6 +1,6 @@
 """Spatiotemporal regularization (STRE), solved exactly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ from einthoven.inverse.decomposition import Spectrum, Statistics, decompose, hid
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.problem import Problem, prepare
 from einthoven.inverse.regularizers import regularizer
-from einthoven.inverse.rules import LCurve, Rule
+from einthoven.inverse.rules import DEFAULT_RULE, Rule
 from einthoven.inverse.sweep import Sweep
 
 
@@ -46,13 +46,13 @@ class Stre:
     Yao and Yang, Scientific Reports 6:39012, 2016, doi:10.1038/srep39012 (their double sum counts every pair twice).
     """
 
-    rule: Rule = LCurve()
-    ratio: float = 0.2
+    rule: Rule = DEFAULT_RULE
+    ratio: float = 0.185
     window: int = 1
     order: int = 2
     noise: NoiseCovariance | None = None
-    capabilities: Capabilities = Capabilities()
-    name: str = "stre"
+    capabilities: Capabilities = field(default=Capabilities(), init=False)
+    name: str = field(default="stre", init=False)
 
     def __post_init__(self):
         regularizer(self.order)

@@ -1,6 +1,6 @@
 """Tikhonov regularization of order 0, 1, 2, and truncation of the singular value decomposition."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from einthoven.inverse.decomposition import decompose, tikhonov_filter, truncati
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.problem import prepare
 from einthoven.inverse.regularizers import regularizer
-from einthoven.inverse.rules import LCurve, Rule
+from einthoven.inverse.rules import DEFAULT_RULE, Rule
 from einthoven.inverse.sweep import spectral_sweep, truncated
 
 
@@ -33,9 +33,9 @@ class Tikhonov:
     """
 
     order: int = 2
-    rule: Rule = LCurve()
+    rule: Rule = DEFAULT_RULE
     noise: NoiseCovariance | None = None
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities = field(default=Capabilities(), init=False)
 
     def __post_init__(self):
         regularizer(self.order)
@@ -80,11 +80,11 @@ class TruncatedSVD:
         Covariance of the leads' noise; A and y are whitened with it.
     """
 
-    rule: Rule = LCurve()
+    rule: Rule = DEFAULT_RULE
     order: int = 0
     noise: NoiseCovariance | None = None
-    capabilities: Capabilities = Capabilities()
-    name: str = "tsvd"
+    capabilities: Capabilities = field(default=Capabilities(), init=False)
+    name: str = field(default="tsvd", init=False)
 
     def __post_init__(self):
         regularizer(self.order)

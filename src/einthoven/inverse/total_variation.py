@@ -1,6 +1,6 @@
 """Total variation: sharp fronts instead of smooth ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,7 +11,7 @@ from einthoven.inverse.decomposition import Grounded, Spectrum, Statistics, deco
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.problem import Problem, prepare
 from einthoven.inverse.regularizers import SurfaceGradient, source_surface
-from einthoven.inverse.rules import LCurve, Rule
+from einthoven.inverse.rules import DEFAULT_RULE, Rule
 from einthoven.inverse.sweep import Sweep
 
 
@@ -44,14 +44,14 @@ class TotalVariation:
     doi:10.1561/2200000016.
     """
 
-    rule: Rule = LCurve()
+    rule: Rule = DEFAULT_RULE
     noise: NoiseCovariance | None = None
     tolerance: float = 1e-3
     max_iterations: int = 1000
     n_probes: int = 8
     n_weights: int = 20
-    capabilities: Capabilities = Capabilities(linear=False)
-    name: str = "tv"
+    capabilities: Capabilities = field(default=Capabilities(linear=False), init=False)
+    name: str = field(default="tv", init=False)
 
     def __post_init__(self):
         if not 0 < self.tolerance < 1:
@@ -145,7 +145,7 @@ class _Model:
         return float(low), float(max(high, 10 * low))
 
     def fit(self, spectrum: Spectrum, target: Float[np.ndarray, "2 m t"], rho: float) -> Float[np.ndarray, "n t"]:
-        """argmin |y - A x|^2 + rho |grad x - target|^2, by the decomposition of order 1 about the Poisson solution."""
+        """Minimize |y - A x|^2 + rho |grad x - target|^2, through order 1 about the Poisson solution."""
         found = spectrum.decomposition
         pull = self.divergence(target)
         start = self.grounded.solve(pull)
@@ -278,25 +278,21 @@ class _Path:
         return float((primal - lower).sum() / max(primal.sum(), 1e-300))
 
     def _traces(self, solution: _Solution, lambda_: float) -> tuple[float, float]:
-        """tr A and tr A^2 of the linear problem with the weights frozen at the solution, summed over frames."""
-        model, alpha, trace, trace_sq = self.model, self.model.threshold(lambda_), 0.0, 0.0
+        """Traces of A and A^2 of the linear problem with the weights frozen at the solution, summed over frames."""
+        model, alpha, total = self.model, self.model.threshold(lambda_), np.zeros(2)
         lengths = _lengths(model.gradient(solution.x))
         floor = 1e-4 * np.sqrt((lengths**2).mean()) + 1e-12 * model.scale
-        n_free = self.spectrum.decomposition.free_left.shape[1]
+        free = self.spectrum.decomposition.free_left
+        seen = model.matrix - free @ (free.T @ model.matrix)
+        first, second = model.gradients
         for column in lengths.T:
             rows = sparse.diags_array(alpha * model.triangle_weights / np.maximum(column, floor))
-            frozen = sum(
-                (g.T @ (rows @ g) for g in model.gradients), start=sparse.csr_array((model.matrix.shape[1],) * 2)
-            )
-            seen = model.matrix - self.spectrum.decomposition.free_left @ (
-                self.spectrum.decomposition.free_left.T @ model.matrix
-            )
-            gram = seen @ Grounded(sparse.csr_array(frozen)).solve(np.ascontiguousarray(seen.T))
-            values = np.maximum(np.linalg.eigvalsh((gram + gram.T) / 2), 0.0)
-            passed = values / (1 + values)
-            trace += float(passed.sum()) + n_free
-            trace_sq += float((passed**2).sum()) + n_free
-        return trace, trace_sq
+            frozen = sparse.csr_array(first.T @ (rows @ first) + second.T @ (rows @ second))
+            half = Grounded(frozen).seen(seen)
+            stopped = np.linalg.inv(np.eye(len(half)) + half @ half.T)
+            trace = len(half) - np.trace(stopped)
+            total += trace, trace - np.trace(stopped) + (stopped**2).sum()
+        return float(total[0]), float(total[1])
 
 
 def _shrunk(d: Float[np.ndarray, "2 m t"], limit: Float[np.ndarray, "m 1"]) -> Float[np.ndarray, "2 m t"]:
