@@ -78,7 +78,13 @@ class Case:
         if not self.sources:
             raise InputError(f"{self.name}: a case needs at least one heart surface.")
         if self.recording is not None:
-            strange = [s for s in self.recording.sites if s not in set(self.electrodes.names)]
+            if self.recording.quantity != "bsp":
+                raise InputError(
+                    f"{self.name}: the recording must be bsp ({QUANTITIES['bsp']}), one row per electrode; got "
+                    f"{self.recording.quantity}."
+                )
+            known = set(self.electrodes.names)
+            strange = [s for s in self.recording.sites if s not in known]
             if strange:
                 raise InputError(
                     f"{self.name}: leads {some(strange)} of the recording have no electrode of that name. "

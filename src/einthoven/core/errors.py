@@ -34,6 +34,14 @@ class FileFormatError(InputError):
         self.problem = problem
         super().__init__(f"{path}{', ' + where if where else ''}: {problem}")
 
+    def __reduce__(self):
+        # exceptions are rebuilt from `args` (the message alone) unless told otherwise
+        return _file_format_error, (self.path, self.problem, self.where)
+
+
+def _file_format_error(path: Path, problem: str, where: str) -> FileFormatError:
+    return FileFormatError(path, problem, where=where)
+
 
 def some(items: Iterable[object], *, limit: int = 5) -> str:
     """List the first few items for an error message: ``"3, 8, 12 and 40 more"``."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from einthoven.core.arrays import frozen
 from einthoven.core.conductor import VolumeConductor
 from einthoven.core.errors import InputError
-from einthoven.core.recording import QUANTITIES, Quantity, Recording
+from einthoven.core.recording import QUANTITIES, Quantity, Recording, reference_of_part
 from einthoven.core.sites import Electrodes, check_names, match_names
 from einthoven.core.surface import Surface
 
@@ -142,10 +142,11 @@ class ForwardOperator:
         return Recording(values, source.times, self.out_sites, self.out_quantity, self.reference)
 
     def select(self, names: Sequence[str]) -> "ForwardOperator":
-        """Keep the named target sites, in the order given."""
+        """Keep the named target sites, in the order given; an average reference stays the one over all of them."""
         index = match_names(names, self.out_sites, "operator")
+        reference = reference_of_part(self.reference, len(index), self.n_out)
         leads = None if self.lead_matrix is None else self.lead_matrix[index]
-        return replace(self, matrix=self.matrix[index], out_sites=tuple(names), lead_matrix=leads)
+        return replace(self, matrix=self.matrix[index], out_sites=tuple(names), reference=reference, lead_matrix=leads)
 
     def __matmul__(self, inner: "ForwardOperator") -> "ForwardOperator":
         """Composition: ``(outer @ inner).apply(x) == outer.apply(inner.apply(x))``, matched by name.

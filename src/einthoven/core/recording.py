@@ -1,6 +1,6 @@
 """The `Recording` noun: potentials at named sites over time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from einthoven.core.arrays import frozen
 from einthoven.core.errors import InputError, some
-from einthoven.core.sites import check_names, match_names
+from einthoven.core.sites import check_names, match_names, new_names
 
 if TYPE_CHECKING:
     import xarray
@@ -22,6 +22,11 @@ QUANTITIES: dict[str, str] = {
     "ecg": "lead potential",
     "egm": "electrogram",
 }
+
+
+def reference_of_part(reference: str, n_kept: int, n_all: int) -> str:
+    """Name of the reference of some of the sites: an average over all of them is not one over a part."""
+    return f"average of {n_all}" if reference == "average" and n_kept < n_all else reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,14 @@ class Recording:
         object.__setattr__(self, "sites", check_names(self.sites, "the sites of a recording"))
         if self.quantity not in QUANTITIES:
             raise InputError(f"quantity must be one of {', '.join(QUANTITIES)}; got {self.quantity!r}.")
+        if times.ndim != 1 or not times.size or not self.sites:
+            raise InputError(
+                f"a recording needs at least one site and one frame, and times of shape (n_times,); got "
+                f"{len(self.sites)} sites and times of shape {times.shape}."
+            )
+        for name, array in (("values", values), ("times", times)):
+            if array.dtype.kind not in "fiu":
+                raise InputError(f"recording {name} must be real numbers; got {array.dtype}.")
         if values.ndim != 2 or values.shape != (len(self.sites), times.size):
             raise InputError(
                 f"recording values must have shape (sites, times) = ({len(self.sites)}, {times.size}); "
@@ -97,9 +110,18 @@ class Recording:
         return float(np.median(np.diff(self.times))) if self.n_times > 1 else float("nan")
 
     def select(self, sites: Sequence[str]) -> "Recording":
-        """Return the named sites, in the order given."""
+        """Return the named sites, in the order given.
+
+        Part of the sites of an average-referenced recording keep the zero they had, the mean over all of them; their
+        reference is named accordingly (``"average of 192"``) until `average_referenced` gives them their own.
+        """
         index = match_names(sites, self.sites, "recording")
-        return replace(self, values=self.values[index], sites=tuple(sites))
+        reference = reference_of_part(self.reference, len(index), self.n_sites)
+        return replace(self, values=self.values[index], sites=tuple(sites), reference=reference)
+
+    def renamed(self, names: Mapping[str, str]) -> "Recording":
+        """Return the same recording with new names for the sites given; the others keep theirs."""
+        return replace(self, sites=new_names(self.sites, names, "recording"))
 
     def window(self, start: float, stop: float) -> "Recording":
         """Return the frames with start <= t <= stop (ms)."""
@@ -133,10 +155,21 @@ class Recording:
 
     @classmethod
     def from_xarray(cls, array: "xarray.DataArray") -> "Recording":
-        """Build from an array made by `to_xarray`."""
+        """Build from an array made by `to_xarray`.
+
+        Raises
+        ------
+        InputError
+            If dims ``site`` and ``time`` are missing, or the array says that it is not in mV and ms.
+        """
         lacking = [k for k in ("site", "time") if k not in array.dims]
         if lacking:
             raise InputError(f"a recording needs dims (site, time); {some(lacking)} missing, got {array.dims}.")
+        for key, unit in (("unit", "mV"), ("time_unit", "ms")):
+            if array.attrs.get(key, unit) != unit:
+                raise InputError(
+                    f"a recording's {key} must be {unit}; the array says {array.attrs[key]!r}. Convert it."
+                )
         array = array.transpose("site", "time")
         return cls(
             values=np.asarray(array.values, dtype=np.float64),

@@ -1,6 +1,6 @@
-"""Named sites: electrodes, and lead systems as matrices over them."""
+"""Named sites: unique names, matching by name, electrodes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,10 @@ from einthoven.core.errors import InputError, some
 
 
 def check_names(names: Sequence[str], what: str) -> tuple[str, ...]:
-    """Return the names as a tuple; raise `InputError` if one is repeated."""
+    """Return the names as a tuple; raise `InputError` if one is repeated or not text."""
+    strange = [name for name in names if not isinstance(name, str)]
+    if strange or isinstance(names, str):
+        raise InputError(f"{what} must have names, a sequence of texts; got {some(strange) or repr(names)}.")
     seen, twice = set(), []
     for name in names:
         if name in seen:
@@ -38,6 +41,12 @@ def match_names(wanted: Sequence[str], available: Sequence[str], what: str) -> l
             "Sites are matched by name: rename them or select the common ones."
         )
     return [position[name] for name in wanted]
+
+
+def new_names(names: Sequence[str], changes: Mapping[str, str], what: str) -> tuple[str, ...]:
+    """Apply changes of names; raises `InputError` if a name to change does not exist."""
+    match_names(tuple(changes), names, what)
+    return tuple(changes.get(name, name) for name in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +89,7 @@ class Electrodes:
         """Return the named electrodes, in the order given."""
         index = match_names(names, self.names, "electrodes")
         return Electrodes(tuple(names), self.positions[index])
+
+    def renamed(self, names: Mapping[str, str]) -> "Electrodes":
+        """Return the same electrodes with new names for those given; the others keep theirs."""
+        return Electrodes(new_names(self.names, names, "electrodes"), self.positions)

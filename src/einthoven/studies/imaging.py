@@ -116,8 +116,9 @@ def select_data(case: Case, settings: ImagingSettings) -> Recording:
         raise InputError(f"{case.name}: cannot exclude {', '.join(unknown)}: the recording has no lead of that name.")
     chosen = [name for name in names if name not in settings.exclude]
     if list(chosen) != list(recording.sites):
+        averaged = recording.reference == "average"
         recording = recording.select(chosen)
-        if recording.reference == "average":
+        if averaged:
             recording = recording.average_referenced()
     if settings.reference is not None:
         recording = rereferenced(recording, settings.reference)
