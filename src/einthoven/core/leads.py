@@ -86,15 +86,15 @@ class LeadSystem:
     def twelve_lead(cls) -> "LeadSystem":
         """The standard 12-lead ECG over RA, LA, LL, V1..V6 (Wilson 1934; Goldberger 1942)."""
         terms: dict[str, Mapping[str, float]] = {
-            "I": {"LA": 1, "RA": -1},
-            "II": {"LL": 1, "RA": -1},
-            "III": {"LL": 1, "LA": -1},
-            "aVR": {"RA": 1, "LA": -0.5, "LL": -0.5},
-            "aVL": {"LA": 1, "RA": -0.5, "LL": -0.5},
-            "aVF": {"LL": 1, "RA": -0.5, "LA": -0.5},
+            "I": {"LA": 1.0, "RA": -1.0},
+            "II": {"LL": 1.0, "RA": -1.0},
+            "III": {"LL": 1.0, "LA": -1.0},
+            "aVR": {"RA": 1.0, "LA": -0.5, "LL": -0.5},
+            "aVL": {"LA": 1.0, "RA": -0.5, "LL": -0.5},
+            "aVF": {"LL": 1.0, "RA": -0.5, "LA": -0.5},
         }
         for k in range(1, 7):
-            terms[f"V{k}"] = {f"V{k}": 1, "RA": -1 / 3, "LA": -1 / 3, "LL": -1 / 3}
+            terms[f"V{k}"] = {f"V{k}": 1.0, "RA": -1 / 3, "LA": -1 / 3, "LL": -1 / 3}
         return cls._from_terms(terms, TWELVE_LEAD_ELECTRODES, "wilson")
 
     @classmethod
