@@ -331,13 +331,13 @@
     charts.node.set(series);
     const what = data.heart.quantity === "vm" ? "Transmembrane potential" : "Electrogram";
     $("node-title").textContent = `${what} at node ${state.node}`;
-    $("node-line").textContent = truth && !known ? "not measured at this node" : data.mean_removed ? "mean over the heart removed in every frame" : "";
+    $("node-line").textContent = truth && !known ? "not measured at this node" : data.mean_removed ? "mean over the heart removed" : "";
     legend($("legend"), known ? "Measured" : null, (m) => {
       if (!known) return "";
       const { error, correlation } = compare(m.values.row(state.node), measured);
       return methods.length > 4 ? number(correlation, 2) : `error ${number(error, 2)}, correlation ${number(correlation, 2)}`;
     });
-    if (known && methods.length > 4) $("node-line").textContent += "; numbers below: correlation at this node";
+    if (known && methods.length > 4) $("node-line").textContent += "; below: correlation at this node";
   }
 
   function leadChart() {
@@ -355,7 +355,7 @@
       const ratio = rms(m.residual.row(lead)) / rms(y);
       return methods.length > 4 ? `${number(100 * ratio, 1)} %` : `residual ${number(100 * ratio, 1)} %`;
     });
-    if (methods.length > 4) $("lead-line").textContent += "; numbers below: residual of this lead";
+    if (methods.length > 4) $("lead-line").textContent += "; below: residual of this lead";
   }
 
   function legend(host, first, note) {
@@ -419,9 +419,9 @@
   const COLUMNS = {
     method: ["Method", "", 0], rule: ["Rule", "", 0], lambda: ["\u03bb", "", 0], relative_error: ["Relative error", "", -1],
     correlation: ["Correlation", "", 1], rmse: ["RMSE", "mV", -1], rdm: ["RDM", "", -1], mag: ["MAG", "", "one"], sc: ["SC", "", 1], tc: ["TC", "", 1],
-    activation_error: ["Activation error", "ms", -1], activation_rmse: ["Activation RMSE", "ms", -1],
-    activation_correlation: ["Activation correlation", "", 1], localization_error: ["Localization error", "mm", -1],
-    residual: ["Residual", "relative", 0], relative_residual: ["Residual", "relative", 0], seconds: ["Time", "s", 0],
+    activation_error_ms: ["Activation error", "ms", -1], activation_correlation: ["Activation correlation", "", 1],
+    localization_error_mm: ["Localization error", "mm", -1],
+    residual: ["Residual", "relative", 0], seconds: ["Time", "s", 0],
   };
   const sorting = { key: null, down: false };
 

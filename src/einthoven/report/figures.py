@@ -1,0 +1,306 @@
+"""Still figures: 12-lead paper, maps, butterfly plots, weight curves.
+
+Every function returns a matplotlib `Figure` that belongs to no window; save it with ``figure.savefig(path)``.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from einthoven.core import InputError, Recording, Surface, WeightCurve
+from einthoven.core.errors import some
+from einthoven.core.leads import TWELVE_LEADS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Colors of potentials and of activation times, as on the page.
+POTENTIAL_COLORS, ACTIVATION_COLORS = "RdBu_r", "RdYlBu"
+_PAPER, _FINE, _COARSE = "#fffaf7", "#f6d5ce", "#e8a79c"
+#: Order of the standard print: four columns of three leads.
+_LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
+
+
+def twelve_lead(
+    recording: Recording, *, rhythm: str | None = "II", speed_mm_s: float = 25.0, gain_mm_mv: float = 10.0
+) -> "Figure":
+    """Draw a 12-lead ECG on millimeter paper: 3 x 4 segments and a rhythm strip, true to scale when printed.
+
+    Parameters
+    ----------
+    recording
+        Must hold the sites I, II, III, aVR, aVL, aVF, V1..V6, mV. Each of the four columns shows the next quarter.
+    rhythm
+        Lead drawn along the whole strip below, or None.
+    speed_mm_s, gain_mm_mv
+        Paper speed (mm/s) and gain (mm/mV).
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If leads are missing.
+    """
+    missing = [lead for lead in TWELVE_LEADS if lead not in recording.sites]
+    if missing:
+        raise InputError(
+            f"a 12-lead figure needs the leads {', '.join(TWELVE_LEADS)}; {some(missing)} missing. "
+            "Derive them with `LeadSystem.twelve_lead().record(recording)`."
+        )
+    rows: list[tuple[str, ...]] = [*_LAYOUT, *([(rhythm,)] if rhythm else [])]
+    span = recording.times[-1] - recording.times[0]
+    width, height = max(span * speed_mm_s / 1000, 60.0), 30.0 * len(rows)
+    axes = _paper(width, height)
+    for number, row in enumerate(rows):
+        base = height - 30.0 * number - 17.0
+        _print_row(axes, recording, row, base=base, scale=(width / span, gain_mm_mv))
+    axes.text(1, 1.2, f"{speed_mm_s:g} mm/s   {gain_mm_mv:g} mm/mV", fontsize=7, color="#555555")
+    return axes.figure  # pyright: ignore[reportReturnType]
+
+
+def surface_map(
+    surface: Surface,
+    values: Float[np.ndarray, " n_points"],
+    *,
+    view: tuple[float, float] = (0.0, -90.0),
+    limits: tuple[float, float] | None = None,
+    levels: Sequence[float] | None = None,
+    colors: str = POTENTIAL_COLORS,
+    label: str = "Potential (mV)",
+    axes: "Axes | None" = None,
+) -> "Figure":
+    """Draw a field on a surface as seen from one side (orthographic, back faces hidden).
+
+    Parameters
+    ----------
+    surface
+        Closed and wound outward.
+    values
+        At the nodes; NaN is drawn gray.
+    view
+        Elevation and azimuth of the viewer, degrees; (0, -90) looks along +y: the phantom from the front.
+    limits
+        Color range; default symmetric about zero.
+    levels
+        Edges of discrete bands (isochrones) instead of a continuous scale.
+    colors
+        Name of a matplotlib color map.
+    label
+        Of the color bar, with unit.
+    axes
+        Draw here; default: a new figure.
+
+    Returns
+    -------
+    Figure
+    """
+    from matplotlib.cm import ScalarMappable
+
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (surface.n_points,):
+        raise InputError(
+            f"{surface.name}: a map needs one value per node ({surface.n_points}); got shape {values.shape}."
+        )
+    if limits is None:
+        most = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+        limits = (-most, most)
+    norm, palette = _norm(limits, levels, colors)
+    axes = _figure(4.2, 4.2).add_subplot() if axes is None else axes
+    flat, light, order = _projected(surface, view)
+    cut = 4 if levels is None else 10
+    _draw_faces(axes, (flat, light, values), surface.triangles[order], cut=cut, norm=norm, palette=palette)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    bar = axes.figure.colorbar(ScalarMappable(norm, palette), ax=axes, shrink=0.75, pad=0.02)
+    bar.set_label(label)
+    if levels is not None and levels[0] < levels[-1]:
+        bar.ax.invert_yaxis()
+    return axes.figure  # pyright: ignore[reportReturnType]
+
+
+def activation_map(
+    surface: Surface,
+    times: Float[np.ndarray, " n_points"],
+    *,
+    step: float = 10.0,
+    view: tuple[float, float] = (0.0, -90.0),
+    axes: "Axes | None" = None,
+) -> "Figure":
+    """Draw activation times as isochrone bands of `step` ms, early red to late blue; see `surface_map`."""
+    known = times[np.isfinite(times)]
+    if not known.size:
+        raise InputError(f"{surface.name}: an activation map needs at least one time; all are NaN.")
+    first = np.floor(known.min() / step) * step
+    count = max(2, int(np.ceil((known.max() - first) / step + 1e-9)))
+    levels = first + step * np.arange(count + 1)
+    limits = (float(levels[0]), float(levels[-1]))
+    return surface_map(
+        surface,
+        times,
+        view=view,
+        limits=limits,
+        levels=levels.tolist(),
+        colors=ACTIVATION_COLORS,
+        label="Activation (ms)",
+        axes=axes,
+    )
+
+
+def butterfly(recording: Recording, *, title: str = "", axes: "Axes | None" = None) -> "Figure":
+    """Draw all sites over each other, and their root mean square."""
+    axes = _figure(6.4, 3.0).add_subplot() if axes is None else axes
+    axes.plot(recording.times, recording.values.T, color="#1f5f9e", linewidth=0.5, alpha=0.35)
+    rms = np.sqrt((recording.values**2).mean(axis=0))
+    axes.plot(recording.times, rms, color="#c8102e", linewidth=1.6, label=f"RMS of {recording.n_sites} sites")
+    axes.legend(frameon=False, loc="upper right")
+    _label(axes, "Time (ms)", "Potential (mV)", title)
+    return axes.figure  # pyright: ignore[reportReturnType]
+
+
+def electrograms(series: dict[str, Recording], site: str, *, axes: "Axes | None" = None) -> "Figure":
+    """Draw one site of several recordings; the first (the measured one) in black."""
+    axes = _figure(6.4, 3.0).add_subplot() if axes is None else axes
+    for number, (name, recording) in enumerate(series.items()):
+        color = "#1c2430" if number == 0 else f"C{number - 1}"
+        axes.plot(recording.times, recording.select([site]).values[0], color=color, linewidth=1.4, label=name)
+    axes.legend(frameon=False)
+    _label(axes, "Time (ms)", "Potential (mV)", site)
+    return axes.figure  # pyright: ignore[reportReturnType]
+
+
+def weight_curve(curve: WeightCurve, *, title: str = "") -> "Figure":
+    """Draw the L-curve and the rule's criterion with the chosen weight."""
+    figure = _figure(8.0, 3.2)
+    left, right = figure.subplots(1, 2)
+    chosen = int(np.argmin(np.abs(np.log(curve.lambdas / curve.chosen))))
+    left.loglog(curve.residual_norms, curve.seminorms, color="#1f5f9e")
+    left.plot(curve.residual_norms[chosen], curve.seminorms[chosen], "o", color="#c8102e")
+    _label(left, "Residual norm (mV)", "Seminorm", title or "L-curve")
+    right.semilogx(curve.lambdas, curve.criterion, color="#1f5f9e")
+    right.plot(curve.lambdas[chosen], curve.criterion[chosen], "o", color="#c8102e")
+    _label(right, "λ", curve.label, f"λ = {curve.chosen:.3g}")
+    return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _label(axes: "Axes", x: str, y: str, title: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#eceef1", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _paper(width: float, height: float) -> "Axes":
+    """Millimeter paper, one data unit per millimeter."""
+    figure = _figure(width / 25.4, height / 25.4)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, width)
+    axes.set_ylim(0, height)
+    axes.set_axis_off()
+    axes.add_artist(_rectangle(width, height))
+    for step, color, line in ((1, _FINE, 0.3), (5, _COARSE, 0.55)):
+        axes.vlines(np.arange(0, width + step, step), 0, height, color=color, linewidth=line, zorder=1)
+        axes.hlines(np.arange(0, height + step, step), 0, width, color=color, linewidth=line, zorder=1)
+    return axes
+
+
+def _rectangle(width: float, height: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((0, 0), width, height, facecolor=_PAPER, edgecolor="none", zorder=0)
+
+
+def _print_row(
+    axes: "Axes", recording: Recording, row: tuple[str, ...], *, base: float, scale: tuple[float, float]
+) -> None:
+    """Print leads one after the other in time along a row of paper."""
+    start, per_ms, per_mv = recording.times[0], *scale
+    edges = np.linspace(recording.times[0], recording.times[-1], len(row) + 1)
+    halo = {"facecolor": _PAPER, "edgecolor": "none", "pad": 0.8}
+    for lead, first, last in zip(row, edges[:-1], edges[1:], strict=True):
+        part = recording.select([lead]).window(float(first), float(last))
+        x = (part.times - start) * per_ms
+        axes.plot(x, base + per_mv * part.values[0], color="#1c1c1c", linewidth=0.8, zorder=3)
+        axes.text((first - start) * per_ms + 1.2, base + 9.0, lead, fontsize=8, weight="bold", zorder=4, bbox=halo)
+        if first > start:
+            at = (first - start) * per_ms
+            axes.vlines(at, base - 2.5, base + 2.5, color="#1c1c1c", linewidth=0.8, zorder=3)
+
+
+def _norm(limits: tuple[float, float], levels: Sequence[float] | None, colors: str) -> tuple[Any, Any]:
+    from matplotlib import colormaps
+    from matplotlib.colors import BoundaryNorm, Normalize
+
+    palette = colormaps[colors].with_extremes(bad="#cccfd4")
+    if levels is None:
+        return Normalize(*limits), palette
+    return BoundaryNorm(list(levels), palette.N), palette
+
+
+def _projected(
+    surface: Surface, view: tuple[float, float]
+) -> tuple[Float[np.ndarray, "n_points 2"], Float[np.ndarray, " n_points"], np.ndarray]:
+    """Nodes in the picture's plane (mm), light on every node, and the faces seen, far ones first."""
+    from einthoven.geometry.operators import node_normals, normals
+
+    elevation, azimuth = np.radians(view)
+    towards = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
+    up = np.cross(towards, right)
+    lamp = (towards + 0.45 * up - 0.35 * right) / 1.15
+    light = 0.68 + 0.32 * np.clip(node_normals(surface) @ lamp, 0, 1)
+    depth = surface.corners.mean(axis=1) @ towards
+    seen = np.flatnonzero(normals(surface) @ towards > 0)
+    return surface.points @ np.stack([right, up], axis=1), light, seen[np.argsort(depth[seen])]
+
+
+def _draw_faces(
+    axes: "Axes",
+    nodes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    triangles: np.ndarray,
+    *,
+    cut: int,
+    norm: Any,
+    palette: Any,
+) -> None:
+    """Paint faces in order, each cut into `cut` squared, so that colors change smoothly and bands have sharp edges."""
+    from matplotlib.collections import PolyCollection
+
+    flat, light, values = nodes
+    weights = _subdivision(cut)
+    middle = weights.mean(axis=1)
+    polygons = np.einsum("kcv,tvx->tkcx", weights, flat[triangles]).reshape(-1, 3, 2)
+    centers = np.einsum("kv,tv->tk", middle, values[triangles]).reshape(-1)
+    rgba = palette(norm(np.ma.masked_invalid(centers)))
+    rgba[:, :3] *= np.einsum("kv,tv->tk", middle, light[triangles]).reshape(-1, 1)
+    axes.add_collection(PolyCollection(list(polygons), facecolors=rgba, edgecolors=rgba, linewidths=0.2))
+    axes.autoscale_view()
+
+
+def _subdivision(n: int) -> Float[np.ndarray, "k 3 3"]:
+    """Barycentric corners of the n^2 triangles that an n-fold cut makes of one."""
+    cells = []
+    for i in range(n):
+        for j in range(n - i):
+            cells.append([(i, j), (i + 1, j), (i, j + 1)])
+            if i + j < n - 1:
+                cells.append([(i + 1, j), (i + 1, j + 1), (i, j + 1)])
+    pairs = np.array(cells, dtype=np.float64) / n
+    return np.concatenate([1 - pairs.sum(axis=2, keepdims=True), pairs], axis=2)
