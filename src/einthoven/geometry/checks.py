@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from einthoven.core import Case, Electrodes, GeometryError, Surface, VolumeConductor
+from einthoven.core import Case, Electrodes, GeometryError, Surface, VolumeConductor, topology
 from einthoven.core.errors import some
 from einthoven.geometry import operators
 from einthoven.geometry.intersect import intersections, self_intersections
@@ -140,7 +140,8 @@ def check_inside(inner: Surface, outer: Surface) -> None:
     GeometryError
         Naming the nodes that lie outside, or the faces that meet.
     """
-    outside = np.flatnonzero(~contains(outer, inner.points))
+    inside = _inside(inner, outer)
+    outside = np.flatnonzero(~inside)
     if outside.size == inner.n_points:
         raise GeometryError(
             f"{inner.name}: must lie inside {outer.name}; all {inner.n_points} nodes lie outside (centers "
@@ -154,6 +155,21 @@ def check_inside(inner: Surface, outer: Surface) -> None:
             f"up to {far.max():.2g} mm. Move {inner.name}, or correct one of the surfaces there."
         )
     check_separate(inner, outer)
+
+
+def _inside(inner: Surface, outer: Surface) -> Bool[np.ndarray, " n_points"]:
+    """Which nodes of one surface lie inside the other; of a part that does not meet it, one node tells for all."""
+    low, high = outer.points.min(axis=0), outer.points.max(axis=0)
+    if (inner.points.max(axis=0) < low).any() or (inner.points.min(axis=0) > high).any():
+        return np.zeros(inner.n_points, dtype=bool)
+    if len(intersections(inner, outer, limit=1)):
+        return contains(outer, inner.points)
+    part = topology.triangle_components(inner.triangles)
+    _, first = np.unique(part, return_index=True)
+    of_part = contains(outer, inner.points[inner.triangles[first, 0]])
+    inside = contains(outer, inner.points) if operators.isolated_nodes(inner).size else np.zeros(inner.n_points, bool)
+    inside[inner.triangles] = of_part[part][:, None]
+    return inside
 
 
 def check_gap(inner: Surface, outer: Surface, *, least: float = LEAST_GAP) -> float:
@@ -248,25 +264,28 @@ def parents(conductor: VolumeConductor, *extra_surfaces: Surface) -> tuple[int |
         If a surface lies partly or wholly outside the torso, or partly inside another one.
     """
     surfaces = [*(r.surface for r in conductor.regions), *extra_surfaces]
-    result: list[int | None] = [None]
-    for i, surface in enumerate(surfaces[1:], start=1):
-        around = []
-        for j, other in enumerate(surfaces):
-            if i == j:
-                continue
-            inside = contains(other, surface.points)
-            if j == 0 and not inside.all():
-                check_inside(surface, other)
-            if inside.all():
-                around.append(j)
-            elif inside.any():
-                part = np.flatnonzero(inside)
-                raise GeometryError(
-                    f"{surface.name}: {part.size} of {surface.n_points} nodes lie inside {other.name} "
-                    f"({some(part)}), the others outside. Surfaces nest or lie side by side: move or shrink one."
-                )
-        result.append(min(around, key=lambda j: surfaces[j].volume))
-    return tuple(result)
+    for surface in surfaces[1:]:
+        if not _inside(surface, conductor.skin).all():
+            check_inside(surface, conductor.skin)
+    return (None, *(_parent(s, surfaces) for s in surfaces[1:]))
+
+
+def _parent(surface: Surface, others: Sequence[Surface]) -> int:
+    """Index of the smallest of the others around a surface; the first one is known to be."""
+    around = [0]
+    for j, other in enumerate(others):
+        if j == 0 or other is surface:
+            continue
+        inside = _inside(surface, other)
+        if inside.all():
+            around.append(j)
+        elif inside.any():
+            part = np.flatnonzero(inside)
+            raise GeometryError(
+                f"{surface.name}: {part.size} of {surface.n_points} nodes lie inside {other.name} "
+                f"({some(part)}), the others outside. Surfaces nest or lie side by side: move or shrink one."
+            )
+    return min(around, key=lambda j: others[j].volume)
 
 
 def check_conductor(conductor: VolumeConductor, *hearts: Surface) -> tuple[int | None, ...]:
@@ -302,7 +321,7 @@ def check_conductor(conductor: VolumeConductor, *hearts: Surface) -> tuple[int |
             check_separate(a, b)
         check_gap(b, a)
     among = parents(conductor)
-    return (*among, *(parents(conductor, heart)[-1] for heart in hearts))
+    return (*among, *(_parent(heart, regions) for heart in hearts))
 
 
 def check_case(case: Case, *, max_electrode_distance: float = MAX_ELECTRODE_DISTANCE_MM) -> dict[str, float]:

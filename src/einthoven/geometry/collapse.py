@@ -7,60 +7,56 @@ import numpy as np
 
 #: Share of length^4 in the cost of an edge: evens the triangles where the surface is flat.
 EVENNESS = 3e-3
-#: Least quality, 2 sqrt(3) height-like measure in 0..1, a collapse may leave (or the worst it replaces).
+#: Least triangle quality (0..1) a collapse may leave, unless the worst it replaces is worse.
 LEAST_QUALITY = 0.2
+#: Least cosine between two triangles whose common edge may be flipped.
+FLAT_ENOUGH = 0.9
 #: Most triangles around a node.
 MOST_AROUND = 14
 
 
 @numba.njit(cache=True)
+def _cross(a, b):
+    return np.array((a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]))
+
+
+@numba.njit(cache=True)
 def quality(a, b, c):
     """4 sqrt(3) area / sum of squared edges: 1 for an equilateral triangle, 0 for a flat one."""
-    n = np.cross(b - a, c - a)
+    n = _cross(b - a, c - a)
     edges2 = ((b - a) ** 2).sum() + ((c - b) ** 2).sum() + ((a - c) ** 2).sum()
     return 2 * np.sqrt(3.0) * np.sqrt(n @ n) / edges2 if edges2 > 0 else 0.0
 
 
-@numba.njit(cache=True)
-def _quadrics(points, triangles):
+def quadrics(points, triangles, border_edges):
     """Sum over the triangles of a node of area times squared distance to its plane, as (A, b, c) of x'Ax - 2b'x + c.
 
-    Border edges add the plane through the edge, perpendicular to the triangle.
+    Border edges, given as rows (triangle, tail, tip), add the plane through the edge perpendicular to the triangle.
     """
-    n = len(points)
-    uses = {(0, 0): 0}
-    for t in range(len(triangles)):
-        for k in range(3):
-            i, j = triangles[t, k], triangles[t, (k + 1) % 3]
-            key = (min(i, j), max(i, j))
-            uses[key] = uses.get(key, 0) + 1
-    matrix, vector, scalar = np.zeros((n, 3, 3)), np.zeros((n, 3)), np.zeros(n)
-    for t in range(len(triangles)):
-        a, b, c = points[triangles[t, 0]], points[triangles[t, 1]], points[triangles[t, 2]]
-        cross = np.cross(b - a, c - a)
-        size = np.sqrt(cross @ cross)
-        normal = cross / size
-        for k in range(3):
-            _add_plane(matrix, vector, scalar, triangles[t, k], normal, a, size / 6)
-            i, j = triangles[t, k], triangles[t, (k + 1) % 3]
-            if uses[(min(i, j), max(i, j))] == 1:
-                along = points[j] - points[i]
-                wall = np.cross(normal, along)
-                length2 = along @ along
-                wall = wall / np.sqrt(length2)
-                _add_plane(matrix, vector, scalar, i, wall, points[i], length2)
-                _add_plane(matrix, vector, scalar, j, wall, points[i], length2)
+    corners = points[triangles]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    size = np.linalg.norm(cross, axis=1)
+    normal = cross / size[:, None]
+    face, tail, tip = border_edges.T
+    along = points[tip] - points[tail]
+    length2 = np.einsum("ij,ij->i", along, along)
+    wall = np.cross(normal[face], along) / np.sqrt(length2)[:, None]
+    nodes = np.concatenate([triangles.T.ravel(), tail, tip])
+    planes = np.concatenate([np.tile(normal, (3, 1)), wall, wall])
+    weights = np.concatenate([np.tile(size / 6, 3), length2, length2])
+    offset = np.einsum("ij,ij->i", planes, np.concatenate([np.tile(corners[:, 0], (3, 1)), points[tail], points[tail]]))
+    matrix, vector, scalar = np.zeros((len(points), 3, 3)), np.zeros((len(points), 3)), np.zeros(len(points))
+    np.add.at(matrix, nodes, weights[:, None, None] * planes[:, :, None] * planes[:, None, :])
+    np.add.at(vector, nodes, (weights * offset)[:, None] * planes)
+    np.add.at(scalar, nodes, weights * offset**2)
     return matrix, vector, scalar
 
 
 @numba.njit(cache=True)
-def _add_plane(matrix, vector, scalar, node, normal, point, weight):
-    d = normal @ point
-    for r in range(3):
-        for s in range(3):
-            matrix[node, r, s] += weight * normal[r] * normal[s]
-        vector[node, r] += weight * d * normal[r]
-    scalar[node] += weight * d * d
+def _solve(a, b):
+    """Solution of a 3 x 3 system."""
+    c0, c1, c2 = _cross(a[1], a[2]), _cross(a[2], a[0]), _cross(a[0], a[1])
+    return (c0 * b[0] + c1 * b[1] + c2 * b[2]) / (a[0] @ c0)
 
 
 @numba.njit(cache=True)
@@ -80,7 +76,7 @@ def _placement(i, j, points, quadrics, fixed, border):
         place = points[j].copy()
     else:
         weak = 1e-2 * (a[0, 0] + a[1, 1] + a[2, 2]) + 1e-300
-        place = np.linalg.solve(a + weak * np.eye(3), b + weak * middle)
+        place = _solve(a + weak * np.eye(3), b + weak * middle)
         move = place - middle
         if move @ move > length2:
             place = middle.copy()
@@ -111,7 +107,7 @@ def _neighbors(node, around, count, triangles, out):
 @numba.njit(cache=True)
 def _allowed(i, j, place, state, work):
     """Whether collapsing edge ij into `place` keeps topology, orientation and decent triangles."""
-    points, triangles, around, count, fixed, border = state
+    points, triangles, around, count, _, border = state
     near_i, near_j = work
     m_i = _neighbors(i, around, count, triangles, near_i)
     m_j = _neighbors(j, around, count, triangles, near_j)
@@ -129,8 +125,6 @@ def _allowed(i, j, place, state, work):
         return False
     if count[i] + count[j] - 2 * on_edge > MOST_AROUND or m_i + m_j - 2 - common < 3:
         return False
-    for r in range(common):  # a node left with fewer than three triangles would fold over
-        pass
     worst_before, worst_after = 1.0, 1.0
     for node, other in ((i, j), (j, i)):
         for r in range(count[node]):
@@ -146,7 +140,7 @@ def _allowed(i, j, place, state, work):
             x = place if u == node else a
             y = place if v == node else b
             z = place if w == node else c
-            old, new = np.cross(b - a, c - a), np.cross(y - x, z - x)
+            old, new = _cross(b - a, c - a), _cross(y - x, z - x)
             if old @ new <= 0.5 * np.sqrt((old @ old) * (new @ new)):
                 return False
             worst_after = min(worst_after, quality(x, y, z))
@@ -167,7 +161,7 @@ def _tables(triangles, n, width):
 @numba.njit(cache=True)
 def _merge(i, j, state, alive_triangle):
     """Let node i take over the triangles of node j; those on the edge vanish."""
-    points, triangles, around, count, fixed, border = state
+    _, triangles, around, count, fixed, border = state
     for r in range(count[j]):
         t = around[j, r]
         if triangles[t, 0] == i or triangles[t, 1] == i or triangles[t, 2] == i:
@@ -196,17 +190,17 @@ def _merge(i, j, state, alive_triangle):
 
 
 @numba.njit(cache=True)
-def collapse(points, triangles, fixed, border, n_wanted):
+def collapse(points, triangles, fixed, border, planes, n_wanted):
     """Collapse edges, cheapest first, until `n_wanted` nodes are left; arrays are changed in place.
 
-    Returns points, the triangles that are left, and which nodes are alive; a fixed node keeps its index.
+    `planes` are the `quadrics`. Returns points, the triangles that are left, and which nodes are alive; a fixed
+    node keeps its index.
     """
     n = len(points)
     fixed, border = fixed.copy(), border.copy()
     width = max(3 * MOST_AROUND, np.bincount(triangles.ravel()).max() + 2)
     around, count = _tables(triangles, n, width)
-    quadrics = _quadrics(points, triangles)
-    matrix, vector, scalar = quadrics
+    matrix, vector, scalar = planes
     state = (points, triangles, around, count, fixed, border)
     work = (np.empty(2 * width, np.int64), np.empty(2 * width, np.int64))
     near = np.empty(2 * width, np.int64)
@@ -217,7 +211,7 @@ def collapse(points, triangles, fixed, border, n_wanted):
     for i in range(n):
         for r in range(_neighbors(i, around, count, triangles, near)):
             if i < near[r]:
-                _, cost = _placement(i, near[r], points, quadrics, fixed, border)
+                _, cost = _placement(i, near[r], points, planes, fixed, border)
                 heapq.heappush(heap, (cost, i, near[r], 0, 0))
     while left > n_wanted and len(heap):
         cost, i, j, version_i, version_j = heapq.heappop(heap)
@@ -227,7 +221,7 @@ def collapse(points, triangles, fixed, border, n_wanted):
             continue
         if fixed[j]:
             i, j = j, i
-        place, _ = _placement(i, j, points, quadrics, fixed, border)
+        place, _ = _placement(i, j, points, planes, fixed, border)
         if not _allowed(i, j, place, state, work):
             continue
         _merge(i, j, state, alive_triangle)
@@ -240,16 +234,30 @@ def collapse(points, triangles, fixed, border, n_wanted):
         version[i] += 1
         m = _neighbors(i, around, count, triangles, near)
         for r in range(m):
-            _, cost = _placement(i, near[r], points, quadrics, fixed, border)
-            heapq.heappush(heap, (cost, i, near[r], version[i], version[near[r]]))
+            _, cost = _placement(i, near[r], points, planes, fixed, border)
+            heapq.heappush(heap, (cost, i, near[r], version[i], version[near[r]]))  # pyright: ignore[reportArgumentType]
     return points, triangles[alive_triangle], alive
 
 
 @numba.njit(cache=True)
 def _opposite_angle(p, a, b):
     u, v = a - p, b - p
-    n = np.cross(u, v)
+    n = _cross(u, v)
     return np.arctan2(np.sqrt(n @ n), u @ v)
+
+
+@numba.njit(cache=True)
+def _may_flip(i, j, p, q):
+    """Whether edge ij between triangles ijp and jiq should become pq: not Delaunay, nearly flat, nothing turned."""
+    if _opposite_angle(p, i, j) + _opposite_angle(q, j, i) < np.pi + 1e-6:
+        return False
+    one, two = _cross(j - i, p - i), _cross(i - j, q - j)
+    one, two = one / np.sqrt(one @ one), two / np.sqrt(two @ two)
+    mean = one + two
+    mean = mean / np.sqrt(mean @ mean)
+    new_one, new_two = _cross(i - p, q - p), _cross(q - p, j - p)
+    ahead = new_one @ mean > 0.5 * np.sqrt(new_one @ new_one) and new_two @ mean > 0.5 * np.sqrt(new_two @ new_two)
+    return one @ two > FLAT_ENOUGH and ahead
 
 
 @numba.njit(cache=True)
@@ -271,22 +279,7 @@ def flip(points, triangles):
             q = triangles[other, (h % 3 + 2) % 3]
             if p == q or (p, q) in owner or (q, p) in owner:
                 continue
-            if _opposite_angle(points[p], points[i], points[j]) + _opposite_angle(points[q], points[j], points[i]) < (
-                np.pi + 1e-6
-            ):
-                continue
-            one, two = np.cross(points[j] - points[i], points[p] - points[i]), np.cross(
-                points[i] - points[j], points[q] - points[j]
-            )
-            new_one = np.cross(points[q] - points[p], points[j] - points[p]) * -1.0
-            new_two = np.cross(points[p] - points[q], points[i] - points[q]) * -1.0
-            mean = one / np.sqrt(one @ one) + two / np.sqrt(two @ two)
-            mean = mean / np.sqrt(mean @ mean)
-            flat = one @ two > 0.8 * np.sqrt((one @ one) * (two @ two))
-            ahead = new_one @ mean > 0.5 * np.sqrt(new_one @ new_one) and new_two @ mean > 0.5 * np.sqrt(
-                new_two @ new_two
-            )
-            if not (flat and ahead):
+            if not _may_flip(points[i], points[j], points[p], points[q]):
                 continue
             triangles[t] = np.array((p, i, q))
             triangles[other] = np.array((q, j, p))

@@ -14,6 +14,11 @@ from einthoven.geometry import operators
 from einthoven.geometry.intersect import self_intersections
 from einthoven.geometry.locate import closest_points
 
+#: Spread of the normals around a node (second over first eigenvalue) from which it counts as a crease.
+CREASE = 0.1
+#: How far evening out may take a triangle's center off the old surface, as a fraction of the edge length.
+DEVIATION = 0.05
+
 
 class Remeshed(NamedTuple):
     """A remeshed surface and the matrix that carries fields to it.
@@ -98,7 +103,8 @@ def decimated(
     Edges go in the order of their quadric error (Garland & Heckbert 1997, doi:10.1145/258734.258849) plus a small
     part of their length, so that triangles stay even. A collapse that would change the topology, turn a triangle
     over or leave a sliver is refused. Afterwards edges are flipped to Delaunay and nodes moved along the surface to
-    the middle of their neighbors, `smoothing` times, and put back onto the old surface.
+    the middle of their triangles, `smoothing` times, and put back onto the old surface; corners stay, and nodes on
+    a crease move along it.
 
     Parameters
     ----------
@@ -126,11 +132,10 @@ def decimated(
     kept = _checked(surface, n_points, keep)
     fixed = np.zeros(surface.n_points, dtype=bool)
     fixed[kept] = True
-    border = np.zeros(surface.n_points, dtype=bool)
-    border[surface.edges.vertices[surface.edges.count == 1]] = True
-    points, triangles, alive = collapse.collapse(
-        np.array(surface.points), np.array(surface.triangles), fixed, border, n_points
-    )
+    border = _on_border(surface)
+    points, triangles = np.array(surface.points), np.array(surface.triangles)
+    planes = collapse.quadrics(points, triangles, _border_edges(surface))
+    points, triangles, alive = collapse.collapse(points, triangles, fixed, border, planes, n_points)
     if alive.sum() > n_points:
         raise GeometryError(
             f"{surface.name}: could be decimated to {int(alive.sum())} nodes, not to {n_points}, without changing its "
@@ -140,54 +145,67 @@ def decimated(
     renumber = np.full(surface.n_points, -1, dtype=np.int64)
     renumber[order] = np.arange(len(order))
     coarse = Surface(points[order], renumber[triangles], surface.name)
-    frozen = (fixed | border)[order]
-    coarse = _evened(coarse, surface, frozen, rounds=smoothing)
+    coarse = _evened(coarse, surface, len(kept), rounds=smoothing)
     _check_result(coarse, surface)
     return Remeshed(coarse, interpolation(surface, coarse.points))
 
 
-def _evened(coarse: Surface, fine: Surface, frozen: Bool[np.ndarray, " n_points"], *, rounds: int) -> Surface:
+def _evened(coarse: Surface, fine: Surface, n_kept: int, *, rounds: int) -> Surface:
     """Flip edges to Delaunay and move free nodes along the old surface toward even triangles."""
     from einthoven.geometry import collapse
 
-    free = ~frozen
+    mobile = np.arange(coarse.n_points) >= n_kept
+    border = _on_border(coarse)
     for _ in range(rounds):
         triangles = np.array(coarse.triangles)
         collapse.flip(np.array(coarse.points), triangles)
         coarse = replace(coarse, triangles=triangles)
-        area = operators.areas(coarse)
-        centers = coarse.corners.mean(axis=1)
-        at, weight = coarse.triangles.ravel(), np.repeat(area, 3)
-        total = np.bincount(at, weight, minlength=coarse.n_points)
-        target = np.stack(
-            [np.bincount(at, weight * np.repeat(centers[:, k], 3), minlength=coarse.n_points) for k in range(3)], 1
-        )
-        move = target / total[:, None] - coarse.points
-        normal = operators.node_normals(coarse)
-        move -= np.einsum("ij,ij->i", move, normal)[:, None] * normal
         points = np.array(coarse.points)
-        points[free] += 0.7 * move[free]
-        points[free] = closest_points(fine, points[free]).points
-        coarse = coarse.with_points(_without_turned(coarse, points))
+        points[~border] += 0.7 * _evening_moves(coarse)[~border]
+        points[~mobile] = coarse.points[~mobile]
+        points[mobile] = closest_points(fine, points[mobile]).points
+        coarse = coarse.with_points(_without_damage(coarse, points, fine))
     return coarse
 
 
-def _without_turned(surface: Surface, moved: Float[np.ndarray, "n_points 3"]) -> Float[np.ndarray, "n_points 3"]:
-    """The moved nodes, where no triangle turns by more than 60 degrees or grows thin; the others stay."""
+def _evening_moves(surface: Surface) -> Float[np.ndarray, "n_points 3"]:
+    """From every node toward the middle of its triangles, along the surface: creases move along themselves only."""
+    n, at = surface.n_points, surface.triangles.ravel()
+    area = operators.areas(surface)
+    weight = np.repeat(area, 3)
+    total = np.bincount(at, weight, minlength=n)
+    center = np.repeat(surface.corners.mean(axis=1), 3, axis=0)
+    middle = np.stack([np.bincount(at, weight * center[:, k], minlength=n) for k in range(3)], axis=1)
+    move = middle / total[:, None] - surface.points
+    normal = operators.normals(surface)
+    tensor = np.zeros((n, 3, 3))
+    np.add.at(tensor, at, np.repeat(area[:, None, None] * normal[:, :, None] * normal[:, None, :], 3, axis=0))
+    spread, axes = np.linalg.eigh(tensor)
+    mobility = np.clip(1 - spread / (CREASE * spread[:, 2:]), 0, 1)
+    return np.einsum("nik,nk,njk,nj->ni", axes, mobility, axes, move)
+
+
+def _without_damage(
+    surface: Surface, moved: Float[np.ndarray, "n_points 3"], fine: Surface
+) -> Float[np.ndarray, "n_points 3"]:
+    """The moved nodes, where no triangle turns by 60 degrees, grows thin or leaves the old surface; others stay."""
     before = operators.normals(surface)
+    edge = np.sqrt(operators.areas(surface).mean())
+    allowed = np.maximum(closest_points(fine, surface.corners.mean(axis=1)).distance, DEVIATION * edge)
     points = moved.copy()
-    for _ in range(surface.n_points):
-        a, b, c = points[surface.triangles].transpose(1, 0, 2)
+    while True:
+        corners = points[surface.triangles]
+        a, b, c = corners.transpose(1, 0, 2)
         cross = np.cross(b - a, c - a)
         size = np.linalg.norm(cross, axis=1)
         longest2 = np.max([((u - v) ** 2).sum(axis=1) for u, v in ((a, b), (b, c), (c, a))], axis=0)
         bad = (np.einsum("ij,ij->i", cross, before) < 0.5 * size) | (size < 0.1 * longest2)
+        bad |= closest_points(fine, corners.mean(axis=1)).distance > 1.0001 * allowed
         nodes = np.unique(surface.triangles[bad])
         nodes = nodes[(points[nodes] != surface.points[nodes]).any(axis=1)]
         if not nodes.size:
-            break
+            return points
         points[nodes] = surface.points[nodes]
-    return points
 
 
 def _checked(surface: Surface, n_points: int, keep: Sequence[int] | np.ndarray) -> Int[np.ndarray, " n_keep"]:
@@ -220,6 +238,18 @@ def _check_result(coarse: Surface, fine: Surface) -> None:
             f"{fine.name}: decimated to {coarse.n_points} nodes it would cut itself (near "
             f"({', '.join(f'{x:.1f}' for x in coarse.corners[pairs[0, 0]].mean(axis=0))}) mm). Ask for more nodes."
         )
+
+
+def _on_border(surface: Surface) -> Bool[np.ndarray, " n_points"]:
+    border = np.zeros(surface.n_points, dtype=bool)
+    border[surface.edges.vertices[surface.edges.count == 1]] = True
+    return border
+
+
+def _border_edges(surface: Surface) -> Int[np.ndarray, "n_border 3"]:
+    """Border edges as rows (triangle, tail, tip)."""
+    face, k = np.nonzero(surface.edges.count[surface.edges.of_triangle] == 1)
+    return np.stack([face, surface.triangles[face, k], surface.triangles[face, (k + 1) % 3]], axis=1)
 
 
 def _bulge(surface: Surface, i: Int[np.ndarray, " n"], j: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
