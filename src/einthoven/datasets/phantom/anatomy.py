@@ -26,10 +26,10 @@ class Resolution:
     """
 
     torso: float = 22.0
-    lungs: float = 18.0
+    lungs: float = 20.0
     heart: float = 6.0
     envelope: float = 7.5
-    blood: float = 9.0
+    blood: float = 9.5
 
     def __post_init__(self):
         limits = {"torso": (6, 40), "lungs": (6, 30), "heart": (2.5, 9), "envelope": (2.5, 15), "blood": (2.5, 14)}
@@ -37,8 +37,8 @@ class Resolution:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(
-                    f"phantom: the edge length of {name} must be {low:g}..{high:g} mm; got {value:g}. Shorter edges make "
-                    "more nodes than dense boundary elements can hold, longer ones do not resolve the shape."
+                    f"phantom: the edge length of {name} must be {low:g}..{high:g} mm; got {value:g}. Shorter edges "
+                    "make more nodes than dense boundary elements can hold, longer ones do not resolve the shape."
                 )
 
     def scaled(self, factor: float) -> "Resolution":
@@ -195,7 +195,7 @@ _RECIPES = {
         _in_heart(lambda v: v.left_blood), _heart_box, lambda h: 0.55 * h, lambda h: min(3.0, 0.6 * h)
     ),
     "right_blood": _Recipe(
-        _in_heart(lambda v: v.right_blood), _heart_box, lambda h: 0.4 * h, lambda h: min(2.5, 0.6 * h)
+        _in_heart(lambda v: v.right_blood), _heart_box, lambda h: 0.45 * h, lambda h: min(2.5, 0.6 * h)
     ),
 }
 

@@ -31,9 +31,9 @@ class Vest:
 
 
 _VESTS = {
-    64: Vest((-78.0, -42.0, -12.0, 16.0, 46.0, 78.0), (115.0, 180.0, 245.0), 6),
-    120: Vest((-80.0, -50.0, -24.0, 0.0, 24.0, 50.0, 80.0), (108.0, 156.0, 204.0, 252.0), 10),
-    192: Vest((-82.0, -60.0, -38.0, -18.0, 0.0, 18.0, 38.0, 60.0, 82.0), (106.0, 143.0, 180.0, 217.0, 254.0), 13),
+    64: Vest((-78.0, -42.0, 0.0, 31.0, 50.0, 76.0), (115.0, 180.0, 245.0), 6),
+    120: Vest((-80.0, -52.0, -27.0, 0.0, 18.5, 49.5, 76.0), (108.0, 156.0, 204.0, 252.0), 10),
+    192: Vest((-84.0, -64.0, -44.0, -26.0, 0.0, 18.5, 31.0, 49.5, 76.0), (106.0, 143.0, 180.0, 217.0, 254.0), 13),
 }
 
 
@@ -41,8 +41,8 @@ def twelve_lead_electrodes(thorax: Thorax) -> Electrodes:
     """RA, LA, LL, RL and V1 to V6 (Kligfield et al. 2007, doi:10.1016/j.jacc.2007.01.024).
 
     V1 and V2 in the fourth intercostal space at the right and left border of the sternum, V4 in the fifth on the
-    midclavicular line, V3 between V2 and V4, V5 and V6 at the height of V4 on the anterior and middle axillary lines. Arms
-    and legs are cut: RA and LA sit on the front of the arms, RL and LL on the front of the hips.
+    midclavicular line, V3 between V2 and V4, V5 and V6 at the height of V4 on the anterior and middle axillary lines.
+    Arms and legs are cut: RA and LA sit on the front of the arms, RL and LL on the front of the hips.
     """
     v2, v4 = thorax.front(24.0, FOURTH_SPACE), thorax.front(84.0, FIFTH_SPACE)
     level = np.array([0.0, 0.0, FIFTH_SPACE])
@@ -65,8 +65,8 @@ def twelve_lead_electrodes(thorax: Thorax) -> Electrodes:
 def frank_electrodes(thorax: Thorax) -> Electrodes:
     """Frank's I, E, C, A, M at the height of the fifth space, H at the back of the neck, F at the left leg.
 
-    I and A on the right and left midaxillary lines, E and M on the midline in front and behind, C at 45 degrees between A
-    and E (Frank 1956, doi:10.1161/01.CIR.13.5.737).
+    I and A on the right and left midaxillary lines, E and M on the midline in front and behind, C at 45 degrees between
+    A and E (Frank 1956, doi:10.1161/01.CIR.13.5.737).
     """
     level = np.array([0.0, 0.0, FIFTH_SPACE])
     angles = {"I": -90.0, "E": 0.0, "C": 45.0, "A": 90.0, "M": 180.0}

@@ -12,11 +12,10 @@ from jaxtyping import Float, Int
 def half_edge_twins(triangles: Int[np.ndarray, "m 3"]) -> Int[np.ndarray, " h"]:
     """Index of the opposite half-edge for each half-edge of a closed, consistently wound mesh."""
     start = triangles.reshape(-1)
-    stop = np.roll(triangles, -1, axis=1).reshape(-1)
-    n = int(triangles.max()) + 1
-    order, reverse = np.argsort(start * n + stop), np.argsort(stop * n + start)
+    stop = triangles[:, [1, 2, 0]].reshape(-1)
+    order = np.argsort(np.minimum(start, stop) * (int(triangles.max()) + 1) + np.maximum(start, stop), kind="stable")
     twins = np.empty(len(start), dtype=np.int64)
-    twins[order] = reverse
+    twins[order[::2]], twins[order[1::2]] = order[1::2], order[::2]
     return twins
 
 
@@ -36,7 +35,7 @@ def collapse_short(
     """Collapse edges shorter than 4/5 of the wanted length where no triangle turns over or gets too long an edge."""
     corners = triangles.reshape(-1).copy()
     points = points.copy()
-    _collapse_short(points, corners, half_edge_twins(triangles), size, normals)
+    _collapse_short(points, corners, half_edge_twins(triangles), size.copy(), normals.copy())
     corners = corners.reshape(-1, 3)
     corners = corners[corners[:, 0] >= 0]
     used, index = np.unique(corners, return_inverse=True)
@@ -46,7 +45,7 @@ def collapse_short(
 def flip_edges(
     points: Float[np.ndarray, "n 3"], triangles: Int[np.ndarray, "m 3"], normals: Float[np.ndarray, "n 3"]
 ) -> Int[np.ndarray, "m 3"]:
-    """Flip edges until the angles opposite to each sum to at most 180 degrees (Delaunay), never turning a triangle over."""
+    """Flip edges until the angles opposite to each sum to at most 180 degrees (Delaunay); no triangle turns over."""
     corners = triangles.reshape(-1).copy()
     _flip_edges(points, corners, half_edge_twins(triangles), normals)
     return corners.reshape(-1, 3)
@@ -282,7 +281,7 @@ def _valence(twin, h):
 
 @numba.njit(cache=True)
 def _stays_upright(points, org, twin, h, target, up, normals, size):
-    """Whether the triangles around the start of h, but the two at h, stay upright and short with the start at `target`."""
+    """Whether the triangles around the start of h, but the two at h, stay upright and short if it moves to `target`."""
     t = twin[h]
     k = _next(twin[h])
     while k != h:

@@ -54,8 +54,8 @@ class Polynomial:
 class Bullet:
     r"""A blunt-ended body along an axis whose elliptical section, size and center change along it.
 
-    G = (rho^n + |(s - s_0) / c|^n)^(1/n), rho^2 = ((p - p_0(s)) / a(s))^2 + ((q - q_0(s)) / b(s))^2, and the distance is
-    (G - 1) / |grad G|. The half length c differs below and above s_0.
+    G = (rho^n + |(s - s_0) / c|^n)^(1/n), rho^2 = ((p - p_0(s)) / a(s))^2 + ((q - q_0(s)) / b(s))^2, and the distance
+    is (G - 1) / |grad G|. The half length c differs below and above s_0.
 
     Parameters
     ----------

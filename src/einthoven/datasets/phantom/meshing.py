@@ -52,6 +52,9 @@ def mesh_body(
         Closed, outward; every node on the zero surface.
     """
     points, triangles = marching_tetrahedra(field, box, cell=cell)
+    # thin out before the body's function, the costly part, is asked again
+    normals = _unit(_mesh_normals(points, triangles))
+    points, triangles = collapse_short(points, triangles, np.full(len(points), 0.9 * finest), normals)
     points = project(field, points, steps=2, longest=0.5 * cell)
     points, triangles = remesh(field, points, triangles, edge_length=edge_length, finest=finest)
     return Surface(points, triangles, name)
@@ -71,16 +74,14 @@ def marching_tetrahedra(
     stride = np.array([shape[1] * shape[2], shape[2], 1])
     offsets = np.array([[k & 1, k >> 1 & 1, k >> 2 & 1] for k in range(8)]) @ stride
     inside = (values < 0).reshape(shape)
-    count = sum(
-        inside[i : shape[0] - 1 + i, j : shape[1] - 1 + j, k : shape[2] - 1 + k].astype(np.int8)
-        for i in (0, 1)
-        for j in (0, 1)
-        for k in (0, 1)
-    )
+    count = np.zeros(tuple(n - 1 for n in shape), dtype=np.int8)
+    for i, j, k in np.ndindex(2, 2, 2):
+        count += inside[i : shape[0] - 1 + i, j : shape[1] - 1 + j, k : shape[2] - 1 + k]
     cubes = np.argwhere((count > 0) & (count < 8)) @ stride
     tetrahedra = (cubes[:, None, None] + offsets[_CUBE]).reshape(-1, 4)
     keys = _cut_edges(tetrahedra, values)
-    unique, index = np.unique(keys.reshape(-1, 2), axis=0, return_inverse=True)
+    codes, index = np.unique(keys[..., 0] * len(values) + keys[..., 1], return_inverse=True)
+    unique = np.stack([codes // len(values), codes % len(values)], axis=1)
     corners = np.stack([axes[d][unique // stride[d] % shape[d]] for d in range(3)], axis=-1)
     a, b = values[unique[:, 0]], values[unique[:, 1]]
     t = np.clip(a / (a - b), 0.02, 0.98)
@@ -89,9 +90,17 @@ def marching_tetrahedra(
 
 
 def _grid_values(field: Field, axes: list[np.ndarray]) -> np.ndarray:
-    """Values at all grid nodes, x slowest."""
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    return np.concatenate([field(part) for part in np.array_split(grid, 1 + len(grid) // 20_000)])
+    """Values at all grid nodes, x slowest; far from the surface, as a coarser grid tells, those of its closest node."""
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    every = 3
+    coarse = [np.clip(np.arange(0, len(a) + every, every), 0, len(a) - 1) for a in axes]
+    rough = field(grid[np.ix_(*coarse)].reshape(-1, 3)).reshape([len(c) for c in coarse])
+    nearest = [(np.arange(len(a)) + every // 2) // every for a in axes]
+    values = rough[np.ix_(*nearest)].reshape(-1)
+    # a node is at most sqrt(3) cells from its coarse node; the rest allows for functions steeper than a distance
+    close = np.flatnonzero(np.abs(values) < 4.0 * (axes[0][1] - axes[0][0]))
+    values[close] = np.concatenate([field(part) for part in np.array_split(grid.reshape(-1, 3)[close], 8)])
+    return values
 
 
 def _cut_edges(tetrahedra: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -117,12 +126,12 @@ def remesh(
     *,
     edge_length: float,
     finest: float,
-    rounds: int = 8,
+    rounds: int = 7,
 ) -> tuple[Float[np.ndarray, "k 3"], Int[np.ndarray, "l 3"]]:
     """Make the triangles even: split, collapse, flip, relax in the tangent plane, project (Botsch & Kobbelt 2004).
 
-    The wanted length shrinks to the radius of curvature of the body, not below `finest`, and grows slowly away from there.
-    The surface stays closed and keeps its genus (doi:10.1145/1057432.1057457).
+    The wanted length shrinks with the radius of curvature of the body, not below `finest`, and grows slowly away from
+    there. The surface stays closed and keeps its genus (doi:10.1145/1057432.1057457).
     """
     for k in range(rounds):
         size = _wanted_length(field, points, triangles, edge_length=edge_length, finest=finest)
@@ -131,11 +140,11 @@ def remesh(
             points = project(field, points, steps=1, longest=finest)
         normals = _unit(gradient(field, points))
         points, triangles = collapse_short(points, triangles, size, normals)
-        points = project(field, points, steps=2, longest=finest)
+        points = project(field, points, steps=1, longest=finest)
         normals = _unit(gradient(field, points))
         triangles = flip_edges(points, triangles, normals)
         points = _relaxed(points, triangles, normals)
-        points = project(field, points, steps=2, longest=finest)
+        points = project(field, points, steps=1, longest=finest)
     triangles = flip_edges(points, triangles, _unit(gradient(field, points)))
     return project(field, points, steps=6, longest=finest), triangles
 
@@ -144,10 +153,20 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
+def _mesh_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Sum of the area vectors of the triangles at each node."""
+    corners = points[triangles]
+    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = np.zeros_like(points)
+    for k in range(3):
+        np.add.at(total, triangles[:, k], area)
+    return total
+
+
 def _wanted_length(
     field: Field, points: np.ndarray, triangles: np.ndarray, *, edge_length: float, finest: float
 ) -> np.ndarray:
-    """Wanted length at the nodes: about the radius of curvature, within bounds, changing by at most 0.3 per mm."""
+    """Wanted length at the nodes: 0.6 of the radius of curvature, within bounds, changing by at most 0.3 per mm."""
     a, b = edges(triangles).vertices.T
     step = 0.35 * finest
     normals = _unit(gradient(field, points, step=step))
@@ -156,7 +175,7 @@ def _wanted_length(
     worst = np.zeros(len(points))
     np.maximum.at(worst, a, bend)
     np.maximum.at(worst, b, bend)
-    size = np.clip(0.8 / np.maximum(worst, 1e-9), finest, edge_length)
+    size = np.clip(0.6 / np.maximum(worst, 1e-9), finest, edge_length)
     for _ in range(20):
         before = size.copy()
         np.minimum.at(size, a, before[b] + 0.3 * length)

@@ -29,8 +29,8 @@ _SECTIONS = (
 class Thorax:
     """Torso with shoulders and waist, neck and arms cut, and two lungs around the heart.
 
-    Functions take points (x to the patient's left, y to the back, z to the head; origin at the center of the torso), mm, and
-    return about a signed distance, mm, negative inside. The cross-sections of the trunk are superellipses
+    Functions take points (x to the patient's left, y to the back, z to the head; origin at the center of the torso),
+    mm, and return about a signed distance, mm, negative inside. The cross-sections of the trunk are superellipses
     |x/A|^n + |y/D|^n = 1 whose half width A, half depth D (front and back differ) and exponent n are splines of z.
 
     Parameters

@@ -16,10 +16,10 @@ LEFT, RIGHT = 1, 2
 class WallCoordinates(NamedTuple):
     """Where points lie in the ventricular wall (after Bayer et al. 2018, doi:10.1016/j.media.2018.01.005).
 
-    ``transmural`` is 0 at the endocardium of the point's own ventricle and 1 at its outer side (the epicardium, or the right
-    side of the septum); ``apicobasal`` is 0 at the apex and 1 at the valve plane; ``rotational`` is the angle about the
-    long axis, -pi..pi, 0 at the middle of the septum and growing to the front (anterior pi/2, lateral +-pi); ``ventricle``
-    is `LEFT` (with the septum) or `RIGHT`.
+    ``transmural`` is 0 at the endocardium of the point's own ventricle and 1 at its outer side (the epicardium, or
+    the right side of the septum); ``apicobasal`` is 0 at the apex and 1 at the valve plane; ``rotational`` is the
+    angle about the long axis, -pi..pi, 0 at the middle of the septum and growing to the front (anterior pi/2, lateral
+    +-pi); ``ventricle`` is `LEFT` (with the septum) or `RIGHT`.
     """
 
     transmural: Float[np.ndarray, " n"]
@@ -52,9 +52,10 @@ def _right_outside() -> Bullet:
 class Ventricles:
     """Biventricular heart at end diastole, cut at the valve plane.
 
-    All functions take points in the phantom's frame (x to the patient's left, y to the back, z to the head), mm, and return
-    about a signed distance in mm, negative inside. The local frame (p, q, s) has s along the long axis from apex to base (0
-    at the center of the mitral valve), p from the left ventricle through the septum to the right one, q to the front.
+    All functions take points in the phantom's frame (x to the patient's left, y to the back, z to the head), mm, and
+    return about a signed distance in mm, negative inside. The local frame (p, q, s) has s along the long axis from
+    apex to base (0 at the center of the mitral valve), p from the left ventricle through the septum to the right one,
+    q to the front.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class Ventricles:
     left_wall: tuple[float, float] = (9.8, 6.0)
     right_wall: float = 3.5
     outflow: float = 12.0
-    inset: float = 1.0
+    inset: float = 1.4
     clearance: float = 2.2
 
     @cached_property
@@ -109,7 +110,7 @@ class Ventricles:
         """Distance to the surface of the ventricular muscle (endocardia, epicardium and basal rim)."""
         local = self.to_local(points)
         outside = smooth_max(self._epicardium(local), self._base(local), 4.0)
-        cavities = np.minimum(self.left_cavity.distance(local), self._right_cavity(local))
+        cavities = np.minimum(self.left_cavity.distance(local), self.right_cavity(local))
         return smooth_max(outside, -cavities, 3.2)
 
     def left_blood(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
@@ -120,7 +121,7 @@ class Ventricles:
     def right_blood(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Distance to the surface of the right ventricle's blood, closed at the valve plane."""
         local = self.to_local(points)
-        return smooth_max(self._right_cavity(local), self._base(local), 4.0) + self.inset
+        return smooth_max(self.right_cavity(local), self._base(local), 5.0) + self.inset
 
     def envelope(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Distance to the closed surface that wraps the ventricles and the valve plane at `clearance`."""
@@ -150,6 +151,10 @@ class Ventricles:
             depth, height, np.arctan2(local[:, 1], local[:, 0]), np.where(left, LEFT, RIGHT).astype(np.int64)
         )
 
+    def right_share(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        """0 in the left wall and septum, 1 in the right free wall, smooth over 12 mm where they join."""
+        return smooth_step(self._left_outside(self.to_local(points)) / 12.0)
+
     @property
     def local_box(self) -> Float[np.ndarray, "2 3"]:
         """Lower and upper corner of a box that holds the heart, in the local frame, mm."""
@@ -162,7 +167,7 @@ class Ventricles:
     def _left_outside(self, local: np.ndarray) -> np.ndarray:
         return self.left_cavity.distance(local) - self._left_thickness(local[:, 2])
 
-    def _right_cavity(self, local: np.ndarray) -> np.ndarray:
+    def right_cavity(self, local: np.ndarray) -> np.ndarray:
         """Inside the right free wall and on the right of the septum; the corners at the insertions are round."""
         return smooth_max(self.right_outside.distance(local) + self.right_wall, -self._left_outside(local), 6.0)
 
