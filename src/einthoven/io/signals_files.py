@@ -23,7 +23,7 @@ from einthoven.io.content import Content, millivolts
 from einthoven.io.formats import Format
 
 _VOLTS = ("mV", "uV", "µV", "V", "nV")
-_MARK = re.compile(r"einthoven quantity=(\w+) start_ms=(\S+) reference=(.*)")
+_MARK = re.compile(r"einthoven quantity=(\w+) start_ms=(-?\d+\.?\d*(?:e[-+]?\d{1,2})?) reference=(.+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def _rate(recording: Recording, path: Path) -> float:
             "ms. Resample first, or write .csv or .zarr."
         )
     rate = 1000.0 * (recording.n_times - 1) / float(recording.times[-1] - recording.times[0])
-    return round(rate) if abs(rate - round(rate)) < 1e-6 * rate else rate
+    return float(round(rate)) if abs(rate - round(rate)) < 1e-6 * rate else rate
 
 
 def _only_recording(content: Content, path: Path) -> Recording:
@@ -124,7 +124,7 @@ def read_wfdb(path: Path) -> Content:
     missing = sorted(file for file, found in there.items() if not found)
     if not kept:
         raise FileFormatError(path, f"no potentials can be read; missing files: {some(missing) or 'none'}.")
-    _same_rate(path, {names[i]: header.fs * header.samps_per_frame[i] for i in kept})
+    _same_rate(path, {names[i]: float(header.fs * header.samps_per_frame[i]) for i in kept})
     with _reported(path, "its signals cannot be read"):
         found = wfdb.rdrecord(stem, channels=kept, smooth_frames=True)
         if max(header.samps_per_frame[i] for i in kept) > 1:
@@ -230,7 +230,7 @@ def _read_edf(path: Path, kind: str) -> Content:
         raise FileFormatError(path, "has gaps in time (a discontinuous file); cut it into continuous pieces.")
     if not signals:
         raise FileFormatError(path, f"holds no potentials; it has {some(others) or 'no signals'}.")
-    _same_rate(path, {s.label: s.sampling_frequency for s in signals})
+    _same_rate(path, {s.label: float(s.sampling_frequency) for s in signals})
     with _reported(path, "its signals cannot be read"):
         values = np.stack([s.data * millivolts(s.physical_dimension.strip()) for s in signals])
     texts = [text for _, text in notes]

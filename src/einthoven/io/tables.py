@@ -70,7 +70,9 @@ class Table:
     @property
     def named(self) -> bool:
         """Whether the first column holds names rather than numbers."""
-        return not _is_number(self.rows[0][0]) and self.n_columns > 1
+        if self.header is not None:
+            return _plain(self.header[0]) in _NAME_HEADS
+        return self.n_columns > 1 and not _is_number(self.rows[0][0])
 
     def text(self, column: int) -> tuple[str, ...]:
         """One column as text."""
@@ -137,26 +139,33 @@ def _text(path: Path) -> str:
 
 
 def _split(path: Path, kept: list[str], lines: list[int]) -> list[list[str]]:
-    probe = kept[-1]
-    delimiter = next((d for d in (";", "\t", ",") if d in probe), None)
-    if delimiter is None:
-        rows = [line.split() for line in kept]
-    else:
-        try:
-            rows = [[c.strip() for c in row] for row in csv.reader(kept, delimiter=delimiter, skipinitialspace=True)]
-        except csv.Error as error:
-            raise FileFormatError(path, f"cannot be split into cells: {error}.") from None
-        if len(rows) != len(kept):
-            raise FileFormatError(path, "a quoted name runs over several lines; write it on one.")
-        if all(len(row) == len(rows[0]) and row[-1] == "" for row in rows):  # every line ends in a delimiter
-            rows = [row[:-1] for row in rows]
-    usual = Counter(len(row) for row in rows).most_common(1)[0][0]
+    candidates = []
+    for delimiter in (",", ";", "\t", None):
+        rows = _cells(path, kept, delimiter)
+        width = Counter(len(row) for row in rows).most_common(1)[0][0]
+        odd = sum(len(row) != width for row in rows)
+        numbers = sum(_is_number(c) or (delimiter == ";" and _COMMA.fullmatch(c) is not None) for r in rows for c in r)
+        candidates.append((width > 1, -odd, numbers, rows, width))
+    _, _, _, rows, width = max(candidates, key=lambda c: c[:3])
     for row, line in zip(rows, lines, strict=True):
-        if len(row) != usual:
+        if len(row) != width:
             raise FileFormatError(
-                path, f"has {len(row)} cells where most lines have {usual}. Mend the line.", where=f"line {line}"
+                path, f"has {len(row)} cells where most lines have {width}. Mend the line.", where=f"line {line}"
             )
     return rows
+
+
+def _cells(path: Path, kept: list[str], delimiter: str | None) -> list[list[str]]:
+    if delimiter is None:
+        return [line.split() for line in kept]
+    try:
+        rows = [[c.strip() for c in row] for row in csv.reader(kept, delimiter=delimiter, skipinitialspace=True)]
+    except csv.Error as error:
+        raise FileFormatError(path, f"cannot be split into cells: {error}.") from None
+    if len(rows) != len(kept):
+        raise FileFormatError(path, "a quoted name runs over several lines; write it on one.")
+    ends = all(len(row) == len(rows[0]) > 1 and row[-1] == "" for row in rows)  # every line ends in a delimiter
+    return [row[:-1] for row in rows] if ends else rows
 
 
 def _is_number(cell: str) -> bool:
@@ -173,13 +182,11 @@ def _not_a_number(cell: str, column: int) -> str:
 
 def _is_header(rows: list[list[str]]) -> bool:
     first = rows[0]
-    if any(_COMMA.fullmatch(c) for c in first):
+    if _is_number(first[0]) or _COMMA.fullmatch(first[0]):
         return False
-    if len(first) == 1:
-        return not _is_number(first[0])
-    if any(c and not _is_number(c) for c in first[1:]):
-        return len(rows) < 2 or not all(_is_number(c) for c in first[2:]) or _plain(first[0]) in _NAME_HEADS
-    return _plain(first[0]) in _NAME_HEADS | _TIME_HEADS
+    if all(_is_number(c) or _COMMA.fullmatch(c) for c in first[1:]):  # a name and its values, or a name and times
+        return len(first) == 1 or _plain(first[0]) in _NAME_HEADS | _TIME_HEADS
+    return True
 
 
 def _plain(head: str) -> str:
@@ -256,7 +263,7 @@ def _points_content(table: Table) -> Content:
         info |= {"length_unit": units.pop()} if units else {}
         others = [c for c in others if _plain(table.header[c]) in _NAME_HEADS] or others[:1]
     if others:
-        names["points"] = table.text(others[0])
+        names["points"] = table.text(others[0]) if table.header is not None else _row_names(table)
     return Content(table.path, "csv", points={"points": values}, names=names, info=info)
 
 
@@ -340,7 +347,7 @@ def _columns_with_time(table: Table, info: dict[str, str]) -> Content:
 
 def _rows_with_names(table: Table, info: dict[str, str]) -> Content:
     columns = range(1, table.n_columns)
-    values, sites = table.numbers(columns), table.text(0)
+    values, sites = table.numbers(columns), _row_names(table)
     factor = _file_unit(table, {table.comments.get("unit", "")} - {""}, info)
     heads = table.header[1:] if table.header is not None else ()
     if heads and all(_is_number(h) for h in heads):
@@ -348,6 +355,20 @@ def _rows_with_names(table: Table, info: dict[str, str]) -> Content:
         times = np.array([float(h) for h in heads]) * _time_factor(table, f"time_{unit}" if unit else "time")
         return _series(table, times, sites, values=values * factor, info=info)
     return Content(table.path, "csv", arrays={"values": values * factor}, names={"values": sites}, info=info)
+
+
+def _row_names(table: Table) -> tuple[str, ...]:
+    """The first column; without a header it must not mix names and numbers."""
+    names = table.text(0)
+    if table.header is None:
+        for name, line in zip(names, table.lines, strict=True):
+            if _is_number(name):
+                raise FileFormatError(
+                    table.path,
+                    f"the first column holds names above and the number {name} here; begin the file with a header.",
+                    where=f"line {line}",
+                )
+    return names
 
 
 def _series(
@@ -460,10 +481,21 @@ def write(content: Content, path: Path) -> None:
 
 def _write_rows(path: Path, rows: list[list[str]], *, comments: dict[str, str] | None = None) -> None:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    bad = [c for row in rows for c in (row if row is rows[0] else row[:1]) if not _writable(c)]
+    if bad:
+        raise InputError(
+            f"{path}: names in a table are written on one line, without blanks around them, # or quote in front or "
+            f"unit behind; rename {some(map(repr, bad))}."
+        )
     with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         for key, value in (comments or {}).items():
             file.write(f"# {key}: {value}\n")
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
+
+
+def _writable(name: str) -> bool:
+    plain = name == name.strip() and name.isprintable() and not name.startswith(("#", '"'))
+    return plain and not _split_potential_unit(name)[1]
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
