@@ -28,7 +28,7 @@ POINTS = ("node", "nodes", "pts", "points", "pnt", "pos", "vertices", "vert", "v
 FACES = ("face", "faces", "fac", "tri", "triangles", "itri", "cells", "connectivitylist", "dhk")
 LABELS = ("label", "labels", "leadnames", "leadlabels", "channelnames", "names")
 RATES = ("rate_hz", "samplerate", "samplingrate", "samplefrequency", "fs")
-#: Sparse matrices up to this many entries are given dense.
+#: Sparse matrices up to this many entries are read, as dense ones.
 DENSE = 8_000_000
 
 
@@ -63,10 +63,12 @@ def _holds_triangulation(value: Any) -> bool:
 
 def _objects(path: Path, names: list[str]) -> dict[str, Any]:
     """Load variables that hold objects through mat-io."""
-    from matio import load_from_mat
-
     with damage(path, "MATLAB object"), warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("ignore")  # mat-io sets an option that pandas is about to drop
+        from matio import load_from_mat
+        from matio.utils.matclass import MatReadWarning
+
+        warnings.simplefilter("error", MatReadWarning)
         return {k: _plain(v) for k, v in load_from_mat(str(path), variable_names=names).items() if k in names}
 
 
@@ -148,8 +150,11 @@ def _walk(finds: _Finds, value: Any, name: str) -> None:
             if value.size:
                 finds.arrays[name] = value
         case _ if hasattr(value, "toarray"):
-            dense = value.shape[0] * value.shape[1] <= DENSE
-            finds.arrays[name] = value.toarray() if dense else value
+            rows, columns = value.shape
+            if rows * columns <= DENSE:
+                finds.arrays[name] = value.toarray()
+            else:
+                finds.info[name] = f"not read: sparse {rows} x {columns}, too large to be dense"
 
 
 def _fields(finds: _Finds, fields: dict[str, Any], name: str) -> None:

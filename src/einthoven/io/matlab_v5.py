@@ -143,6 +143,8 @@ def read_variables(path: Path) -> dict[str, Any]:
         name, value = _matrix(source.inner(found), 0)
         if name and name != "__function_workspace__":
             variables[name] = value
+    if reader.at == 128:
+        raise reader.fail("the file holds no variable. Is it cut off?")
     if reader.at < reader.stop and any(data[reader.at :]):
         raise reader.fail(f"{reader.stop - reader.at} bytes follow the last variable. Is the file cut off?")
     return variables

@@ -16,7 +16,8 @@ DEFLATE = 1032
 
 def is_version73(head: bytes) -> bool:
     """Whether the header says 7.3, or the file is bare HDF5."""
-    return head[:19] == b"MATLAB 7.3 MAT-file" or head[:8] == b"\x89HDF\r\n\x1a\n"
+    marked = head[:19] == b"MATLAB 7.3 MAT-file" or head[124:128] in (b"\x00\x02IM", b"\x02\x00MI")
+    return marked or head[:8] == b"\x89HDF\r\n\x1a\n"
 
 
 def read_variables(path: Path) -> dict[str, Any]:
