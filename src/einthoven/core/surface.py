@@ -164,8 +164,8 @@ class Surface:
         if inward.size:
             which = f"all {inward.size} faces" if inward.size == self.n_triangles else f"faces {some(inward)}"
             raise GeometryError(
-                f"{self.name}: triangles must be wound outward (counter-clockwise seen from outside; the wall of a "
-                f"cavity, from within the cavity); {which} point the other way. Use `surface.repaired()`, or "
+                f"{self.name}: triangles must be wound outward (counter-clockwise seen from outside, or from within "
+                f"a cavity); {which} point the other way. Use `surface.repaired()`, or "
                 "`repair = true` for this surface in case.toml."
             )
         if self.volume <= 0:
