@@ -237,29 +237,38 @@ def _unpredicted(values: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _swapped(values: np.ndarray, points: np.ndarray, limit: float) -> list[tuple[int, int]]:
-    """Pairs whose exchange at least halves both errors; only leads that stand out are tried."""
+    """Pairs whose exchange at least halves both errors, the best first, each found with the others undone."""
     rest = _leave_one_out(points)
+    values = values.copy()
+    pairs: list[tuple[int, int]] = []
+    while len(pairs) < len(values) // 4:
+        pair = _best_exchange(values, rest, limit)
+        if pair is None or set(pair) & {k for p in pairs for k in p}:
+            break
+        pairs.append(pair)
+        values[list(pair)] = values[list(pair)[::-1]]
+    return pairs
+
+
+def _best_exchange(values: np.ndarray, rest: np.ndarray, limit: float) -> tuple[int, int] | None:
+    """The exchange of two leads that lowers their errors most; only leads that stand out are tried."""
     size = np.linalg.norm(values, axis=1)
     scale = np.maximum(size, 0.5 * np.median(size) + 1e-300)
     error = np.linalg.norm(rest @ values, axis=1) / scale
     middle = np.median(error)
     spread = 1.4826 * np.median(np.abs(error - middle))
     suspects = np.flatnonzero(error > max(middle + 4 * spread, limit / 4))
-    suspects = suspects[np.argsort(-error[suspects])][:24]
-    found: list[tuple[float, int, int]] = []
+    suspects = np.sort(suspects[np.argsort(-error[suspects])][:24])
+    best, gain = None, 0.0
     for a, i in enumerate(suspects):
         for j in suspects[a + 1 :]:
             trial = values.copy()
             trial[[i, j]] = values[[j, i]]
             after = np.linalg.norm(rest[[i, j]] @ trial, axis=1) / scale[[j, i]]
-            if (after < 0.5 * error[[i, j]]).all():
-                found.append((float(after.sum() - error[[i, j]].sum()), int(i), int(j)))
-    pairs, taken = [], set()
-    for _, i, j in sorted(found):
-        if not taken & {i, j}:
-            pairs.append((i, j))
-            taken |= {i, j}
-    return pairs
+            lowered = float((error[[i, j]] - after).sum())
+            if (after < 0.5 * error[[i, j]]).all() and lowered > gain:
+                best, gain = (int(i), int(j)), lowered
+    return best
 
 
 @dataclass(frozen=True, eq=False)
