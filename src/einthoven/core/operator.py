@@ -59,6 +59,8 @@ class ForwardOperator:
     electrodes: Electrodes | None = None
     lead_matrix: Float[np.ndarray, "n_out n_electrodes"] | None = None
 
+    __array_ufunc__ = None  # operator @ array is a TypeError, not an elementwise attempt of NumPy's
+
     def __post_init__(self):
         matrix = np.asarray(self.matrix)
         object.__setattr__(self, "in_sites", check_names(self.in_sites, "the source sites of an operator"))

@@ -1,0 +1,188 @@
+"""Accuracy of the boundary-element operators: spheres with exact answers, layers, double layers, measured pairs.
+
+    python benchmarks/forward_accuracy.py --out out/bench [--smoke]
+
+Prints and writes ``forward_accuracy.json`` and ``forward_accuracy.md``.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from einthoven.core import ForwardOperator, Region, Surface, VolumeConductor
+from einthoven.forward import bem
+from einthoven.geometry.generators import shell, sphere
+from einthoven.geometry.operators import areas
+from einthoven.verify import spheres
+
+DEGREES = (1, 2, 3)
+AXIS = (1.0, 2.0, -0.5)
+
+
+def area_true(surface: Surface, radius: float) -> Surface:
+    """Scale the nodes of a sphere's polyhedron so that it has the sphere's area."""
+    return surface.with_points(surface.points * np.sqrt(4 * np.pi * radius**2 / areas(surface).sum()))
+
+
+def ball(radius: float, subdivisions: int, name: str) -> Surface:
+    return area_true(sphere(radius, subdivisions=subdivisions, name=name), radius)
+
+
+def percent(estimate: np.ndarray, exact: np.ndarray) -> float:
+    return 100 * float(np.linalg.norm(estimate - exact) / np.linalg.norm(exact))
+
+
+def concentric(levels: tuple[int, ...]) -> list[dict]:
+    """Heart radius 50, skin radius 100, homogeneous; zonal potentials about the z axis."""
+    rows = []
+    for k in levels:
+        heart, skin = ball(50.0, k, "heart"), ball(100.0, k, "torso")
+        operator = bem.transfer(heart, VolumeConductor(Region(skin, 0.2)))
+        row: dict = {"nodes": f"{heart.n_points} + {skin.n_points}"}
+        for degree in DEGREES:
+            exact = spheres.concentric_factor(degree, 2.0) * spheres.legendre(degree, skin.points)
+            row[f"l={degree} (%)"] = percent(operator.apply(spheres.legendre(degree, heart.points)), exact)
+        rows.append(row | {"row sums - 1": float(np.abs(operator.matrix.sum(axis=1) - 1).max())})
+    return with_orders(rows)
+
+
+def with_orders(rows: list[dict]) -> list[dict]:
+    """Add the order of every error from one level to the next (edge length halved)."""
+    for before, after in zip(rows, rows[1:], strict=False):
+        for key in [k for k in after if k.endswith("(%)")]:
+            after[key.replace("(%)", "order")] = float(np.log2(before[key] / after[key]))
+    return rows
+
+
+def layered(levels: tuple[int, ...]) -> list[dict]:
+    """Heart radius 40 within spheres of radius 60, 80, 100 and several conductivities."""
+    rows = []
+    radii = (60.0, 80.0, 100.0)
+    for sigma in ((0.2, 0.05, 0.2), (0.2, 0.6, 0.2), (0.05, 0.6, 0.1)):
+        part = []
+        for k in levels:
+            inner = tuple(Region(ball(r, k, f"r{r:g}"), s) for r, s in zip(radii[1::-1], sigma[1::-1], strict=True))
+            skin, heart = ball(100.0, k, "torso"), ball(40.0, k, "heart")
+            operator = bem.transfer(heart, VolumeConductor(Region(skin, sigma[2]), inner))
+            row: dict = {"conductivities": "/".join(f"{s:g}" for s in sigma), "nodes each": heart.n_points}
+            for degree in DEGREES:
+                exact = spheres.transfer_field(degree, 40.0, radii, sigma).at(100.0)
+                exact = exact * spheres.legendre(degree, skin.points, AXIS)
+                row[f"l={degree} (%)"] = percent(operator.apply(spheres.legendre(degree, heart.points, AXIS)), exact)
+            part.append(row)
+        rows += with_orders(part)
+    return rows
+
+
+def double_layers(levels: tuple[int, ...]) -> list[dict]:
+    """A wall (radii 40, 50) around blood (1.5 mm off, 0.6 S/m), in a layer of 0.05 and one of 0.2 S/m."""
+    radii, sigma = (38.5, 70.0, 100.0), (0.6, 0.05, 0.2)
+    rows = []
+    for k in levels:
+        blood, middle, skin = (ball(r, k, n) for r, n in zip(radii, ("blood", "middle", "torso"), strict=True))
+        wall = shell(40.0, 50.0, subdivisions=k, name="wall")
+        volume = VolumeConductor(Region(skin, sigma[2]), (Region(middle, sigma[1]), Region(blood, sigma[0])))
+        operator = bem.double_layer(wall, volume, intracellular_conductivity=0.1)
+        outer = np.linalg.norm(wall.points, axis=1) > 45
+        for side, part, radius, sign in (("outer", outer, 50.0, 1.0), ("inner", ~outer, 40.0, -1.0)):
+            row: dict = {"vm on": f"{side} side", "nodes": wall.n_points}
+            for degree in DEGREES:
+                vm = np.where(part, spheres.legendre(degree, wall.points, AXIS), 0.0)
+                field = spheres.double_layer_field(degree, radius, radii, sigma, intracellular_conductivity=0.1)
+                exact = sign * field.at(100.0) * spheres.legendre(degree, skin.points, AXIS)
+                row[f"l={degree} (%)"] = percent(operator.apply(vm), exact)
+            rows.append(row)
+    return rows
+
+
+def envelopes(levels: tuple[int, ...]) -> list[dict]:
+    """A wavefront on a wall: envelope potentials transferred to the skin against the direct operator."""
+    rows = []
+    for k in levels:
+        for gap in (1.0, 2.0, 3.0):
+            wall, envelope = (
+                shell(30.0, 40.0, subdivisions=k, name="wall"),
+                sphere(40.0 + gap, subdivisions=k, name="e"),
+            )
+            skin = sphere(100.0, subdivisions=k, center=(20.0, 10.0, -15.0), name="torso")
+            volume = VolumeConductor(Region(skin, 0.2))
+            direct = bem.double_layer(wall, volume)
+            both = bem.transfer(envelope, volume) @ bem.double_layer_to_surface(wall, volume, envelope)
+            distance = np.linalg.norm(wall.points - np.array([40.0, 0.0, 0.0]), axis=1)
+            row: dict = {"nodes": wall.n_points, "gap (mm)": gap}
+            for front in (15.0, 40.0, 60.0):
+                vm = 100 / (1 + np.exp((distance - front) / 2.0))
+                row[f"front at {front:g} mm (%)"] = percent(both.apply(vm), direct.apply(vm))
+            rows.append(row)
+    return rows
+
+
+def measured(folder: Path) -> list[dict]:
+    """The measured cage and tank (192 leads, 510 frames), and an independent matrix for the sock."""
+    rows = []
+    pair = folder / "utah_cage_tank" / "cage_tank.npz"
+    if pair.is_file():
+        data = np.load(pair)
+        operator = _measured_operator(data, "cage602", "tank771").matrix[data["tank192_node_idx"]]
+        tank, predicted = data["tank192_mV"], operator @ data["cage_mV"]
+        tank, predicted = tank - tank.mean(axis=0), predicted - predicted.mean(axis=0)
+        correlation = float(np.corrcoef(predicted.ravel(), tank.ravel())[0, 1])
+        row = {"pair": "cage -> measured tank, average reference", "error (%)": percent(predicted, tank)}
+        rows.append(row | {"correlation": correlation})
+    sock = folder / "utah_sock25feb97_tank" / "sock_tank.npz"
+    if sock.is_file():
+        data = np.load(sock)
+        operator = _measured_operator(data, "sock128", "tank771").matrix
+        other = data["scirun_forward_771x128"]
+        rows.append({"pair": "sock -> tank matrix against SCIRun's", "error (%)": percent(operator, other)})
+    return rows
+
+
+def _measured_operator(data: np.lib.npyio.NpzFile, heart: str, skin: str) -> ForwardOperator:
+    source, torso = (Surface(data[f"{n}_pts_mm"], data[f"{n}_tri"].astype(np.int64), n) for n in (heart, skin))
+    return bem.transfer(source, VolumeConductor(Region(torso, 0.2)))
+
+
+def markdown(tables: dict[str, list[dict]]) -> str:
+    """Write the tables, with all columns that any row of a table has."""
+    text = []
+    for title, rows in tables.items():
+        if not rows:
+            continue
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        for row in rows:
+            cells = (row.get(c, "") for c in columns)
+            text.append("| " + " | ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in cells) + " |")
+        text.append("")
+    return "\n".join(text)
+
+
+def main(out: Path, smoke: bool) -> dict:
+    """Compute all tables, print them and write them under `out`."""
+    levels = (1, 2) if smoke else (1, 2, 3, 4)
+    some = levels[:3]
+    folder = os.environ.get("EINTHOVEN_DATA_DIR")
+    tables = {
+        "Concentric spheres, heart to skin": concentric(levels),
+        "Layered spheres, heart to skin": layered(some),
+        "Double layer beside blood in layered spheres": double_layers((2,) if smoke else (2, 3)),
+        "Envelope potentials against the direct operator": envelopes((2,) if smoke else (2, 3)),
+        "Measured": measured(Path(folder)) if folder else [],
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "forward_accuracy.json").write_text(json.dumps(tables, indent=1))
+    (out / "forward_accuracy.md").write_text("# Accuracy of the forward operators\n\n" + markdown(tables))
+    print(markdown(tables))
+    return tables
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="folder for the tables")
+    parser.add_argument("--smoke", action="store_true", help="small meshes, seconds")
+    arguments = parser.parse_args()
+    main(arguments.out, arguments.smoke)
