@@ -4,8 +4,8 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 import einthoven
 from einthoven.cli import console
@@ -30,7 +30,7 @@ app.command()(info)
 app.add_typer(datasets_app, name="datasets")
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool | None) -> None:
     if wanted:
         console.say(f"einthoven {einthoven.__version__}")
         raise typer.Exit
@@ -39,8 +39,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+        bool | None, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = None,
 ) -> None:
     """The heart's electric field, both ways."""
 
@@ -53,11 +53,9 @@ def run() -> None:
     """
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        console.fail("interrupted.", code=130)
-    except click.ClickException as problem:
-        console.fail(problem.format_message() + " See `einthoven --help`.")
-    except KeyboardInterrupt:
+    except TyperException as problem:
+        console.fail(f"{str(problem).rstrip('.')}. See `einthoven --help`.")
+    except (KeyboardInterrupt, typer.Abort):
         console.fail("interrupted; nothing was written to the output folder.", code=130)
     except InputError as problem:
         console.fail(str(problem))

@@ -8,6 +8,7 @@ from einthoven.datasets.registry import (
     dataset,
     dataset_file,
     dataset_path,
+    is_local,
     list_datasets,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "dataset",
     "dataset_file",
     "dataset_path",
+    "is_local",
     "list_datasets",
     "load_case",
     "load_recording",

@@ -115,6 +115,13 @@ def dataset(name: str) -> Dataset:
     return _datasets()[name]
 
 
+def is_local(name: str) -> bool:
+    """Whether all files of a dataset are on this machine (their checksums are not compared)."""
+    record = dataset(name)
+    folder = _local_folder(record) or _cache_folder(record)
+    return all((folder / entry.name).is_file() for entry in record.files)
+
+
 def dataset_path(name: str, *, downloader: Downloader | None = None) -> Path:
     """Return the folder with all files of a dataset, downloaded if need be and compared with their checksums.
 

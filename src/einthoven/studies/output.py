@@ -159,10 +159,11 @@ def write_activation(result: ImagingResult, path: Path) -> None:
 def write_forward(result: ForwardResult, folder: Path, *, prediction: Recording | None) -> None:
     """Write the operator (Zarr and npz), its checks and, if there is one, the predicted recording."""
     from einthoven.io import write
+    from einthoven.io.zarr_store import save_operator
 
     with staged(folder) as stage:
-        write(result.operator, stage / "operator.zarr")
-        write(result.operator, stage / "operator.npz")
+        save_operator(result.operator, stage / "operator.zarr")
+        save_operator(result.operator, stage / "operator.npz")
         if prediction is not None:
             write(prediction, stage / "prediction.zarr")
             write(prediction, stage / "prediction.csv")

@@ -1,8 +1,9 @@
 """How long work tells how far it is; the numerics themselves stay silent."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called as ``progress(step, done, total)`` when a step advances."""
 
