@@ -94,4 +94,5 @@ def source_surface(operator: ForwardOperator, needed_by: str) -> Surface:
 
 def _normalized(matrix) -> sparse.csr_array:
     matrix = sparse.csr_array(matrix)
-    return sparse.csr_array(matrix * (1.0 / float(np.mean(matrix.diagonal()))))
+    scale = 1.0 / float(np.mean(np.asarray(matrix.diagonal())))
+    return sparse.csr_array(matrix.multiply(scale))
