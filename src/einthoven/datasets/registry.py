@@ -227,8 +227,8 @@ def _download(record: Dataset, entry: RemoteFile, path: Path, downloader: Downlo
     with contextlib.suppress(OSError):  # leave no empty folder behind
         path.parent.rmdir()
     raise InputError(
-        f"{record.name}: {entry.name} could not be downloaded from {' or '.join(entry.urls)} ({'; '.join(problems)}). "
-        f"Put the files of {record.origin} into {path.parent}, or set {DATA_DIR} to a folder that holds "
+        f"{record.name}: {entry.name} could not be downloaded from {' or '.join(entry.urls)} ({'; '.join(dict.fromkeys(problems))}). "
+        f"Put the files of {record.origin} into {_cache_folder(record)}, or set {DATA_DIR} to a folder that holds "
         f"{record.folder}/ with them."
     )
 

@@ -1,9 +1,9 @@
 """Zarr stores (and ``.npz`` for operators): the package's own format for everything it computes.
 
 A store is a folder in Zarr's third format, readable by any Zarr library; recordings and estimates
-are labelled arrays, ``xarray.open_zarr(path, consolidated=False)``. It is written to a temporary folder and renamed, and
-its root is marked complete last, with a checksum of every array: a store that was cut off, or that
-lost a file, is refused when read.
+are labelled arrays: ``xarray.open_zarr(path, group="estimate", consolidated=False)``. It is written to
+a temporary folder and renamed, and its root is marked complete last, with a checksum of every array: a
+store that was cut off, or that lost a file, is refused when read.
 """
 
 import zlib
@@ -147,7 +147,7 @@ def _collection(objects: Mapping[str, Stored]) -> _Node:
     return node
 
 
-def _to_node(obj: Stored) -> _Node:
+def _to_node(obj: object) -> _Node:
     for kind, make in _WRITERS.items():
         if isinstance(obj, kind):
             return make(obj)
@@ -471,7 +471,8 @@ def _npz_arrays(path: Path) -> dict[str, np.ndarray]:
     import zipfile
 
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
             if not isinstance(stored, np.lib.npyio.NpzFile):
                 raise ValueError("it is a single array, not a set of named ones")
             return {name: stored[name] for name in stored.files}
