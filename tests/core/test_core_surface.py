@@ -45,9 +45,7 @@ def test_a_good_cube_passes_and_is_left_alone():
 
 def test_inward_is_refused_and_repaired():
     surface = cube(inward=True)
-    with pytest.raises(
-        GeometryError, match=r"cube: triangles must be wound outward .* all 12 faces point .*repaired\(\)"
-    ):
+    with pytest.raises(GeometryError, match=r"cube: .* wound outward .* all 12 faces point .*repaired\(\)"):
         surface.check_closed()
     assert same_faces(surface.repaired(), cube())
 

@@ -7,10 +7,12 @@ from jaxtyping import Float, Int
 
 from einthoven.core import InputError, Surface
 
+Number = float | int
+Vector = Sequence[float | int] | Float[np.ndarray, " 3"] | Int[np.ndarray, " 3"]
 ORIGIN = (0.0, 0.0, 0.0)
 
 
-def sphere(radius: float, *, subdivisions: int = 3, center: Sequence[float] = ORIGIN, name: str = "sphere") -> Surface:
+def sphere(radius: Number, *, subdivisions: int = 3, center: Vector = ORIGIN, name: str = "sphere") -> Surface:
     """Icosphere: a subdivided icosahedron with all nodes on the sphere.
 
     Parameters
@@ -37,21 +39,19 @@ def sphere(radius: float, *, subdivisions: int = 3, center: Sequence[float] = OR
     return Surface(np.asarray(center, dtype=float) + radius * points, triangles, name)
 
 
-def ellipsoid(
-    semiaxes: Sequence[float], *, subdivisions: int = 3, center: Sequence[float] = ORIGIN, name: str = "ellipsoid"
-) -> Surface:
+def ellipsoid(semiaxes: Vector, *, subdivisions: int = 3, center: Vector = ORIGIN, name: str = "ellipsoid") -> Surface:
     """Icosphere stretched to the three semiaxes (mm); closed, outward."""
     _check_positive(**dict(zip("abc", semiaxes, strict=True)))
     unit = sphere(1.0, subdivisions=subdivisions)
     return Surface(np.asarray(center, dtype=float) + unit.points * np.asarray(semiaxes), unit.triangles, name)
 
 
-def concentric(radii: Sequence[float], *, subdivisions: int = 3) -> tuple[Surface, ...]:
+def concentric(radii: Sequence[Number], *, subdivisions: int = 3) -> tuple[Surface, ...]:
     """Icospheres around the origin, named ``"sphere RADIUS"``, in the order of `radii` (mm)."""
     return tuple(sphere(r, subdivisions=subdivisions, name=f"sphere {r:g}") for r in radii)
 
 
-def shell(inner: float, outer: float, *, subdivisions: int = 3, name: str = "shell") -> Surface:
+def shell(inner: Number, outer: Number, *, subdivisions: int = 3, name: str = "shell") -> Surface:
     """Both surfaces of a spherical wall as one: the outer sphere outward, the inner one into the cavity.
 
     The normals point out of the wall everywhere, and `Surface.volume` is the wall's.
@@ -70,7 +70,7 @@ def shell(inner: float, outer: float, *, subdivisions: int = 3, name: str = "she
     return joined((big, Surface(small.points, small.triangles[:, ::-1])), name=name)
 
 
-def box(size: Sequence[float], *, segments: int = 4, center: Sequence[float] = ORIGIN, name: str = "box") -> Surface:
+def box(size: Vector, *, segments: int = 4, center: Vector = ORIGIN, name: str = "box") -> Surface:
     """Closed box with `segments` x `segments` squares (two triangles each) on every side.
 
     Parameters
@@ -95,15 +95,12 @@ def box(size: Sequence[float], *, segments: int = 4, center: Sequence[float] = O
             points[:, (axis + 1) % 3] = flat.points[:, 0]
             points[:, (axis + 2) % 3] = flat.points[:, 1]
             sides.append(Surface(points, flat.triangles if sign > 0 else flat.triangles[:, ::-1]))
-    whole = joined(sides)
-    key = np.rint(whole.points * 2 * n).astype(np.int64)
-    _, first, index = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    points = np.asarray(center, dtype=float) + whole.points[first] * np.asarray(size)
-    return Surface(points, index.reshape(-1)[whole.triangles], name)
+    whole = _merged(joined(sides))
+    return Surface(np.asarray(center, dtype=float) + whole.points * np.asarray(size), whole.triangles, name)
 
 
 def cylinder(
-    radius: float, height: float, *, around: int = 32, center: Sequence[float] = ORIGIN, name: str = "cylinder"
+    radius: Number, height: Number, *, around: int = 32, center: Vector = ORIGIN, name: str = "cylinder"
 ) -> Surface:
     """Closed cylinder along z with flat lids.
 
@@ -112,7 +109,7 @@ def cylinder(
     radius, height
         mm.
     around
-        Nodes around; rings along z and on the lids are spaced to match.
+        Nodes around, rounded up to a multiple of 6; rings along z and on the lids are spaced to match.
     center
         mm.
     name
@@ -124,18 +121,22 @@ def cylinder(
         Closed, outward; its side is a regular polygon inscribed in the circle.
     """
     _check_positive(radius=radius, height=height)
-    n = _check_count(around, 3, "around")
-    spacing = 2 * np.pi * radius / n
-    on_lid, on_side = max(1, round(radius / spacing)), max(1, round(height / spacing))
-    profile = [(radius * k / on_lid, -height / 2) for k in range(on_lid + 1)]
-    profile += [(radius, height * (k / on_side - 0.5)) for k in range(1, on_side + 1)]
-    profile += [(radius * k / on_lid, height / 2) for k in range(on_lid - 1, -1, -1)]
-    return _revolved(np.array(profile), n, center, name)
+    rings = -(-_check_count(around, 3, "around") // 6)
+    n, segments = 6 * rings, max(1, round(height * rings / radius))
+    lid = disk(radius, rings=rings)
+    top = lid.with_points(lid.points + np.array([0.0, 0.0, height / 2]))
+    bottom = Surface(lid.points - np.array([0.0, 0.0, height / 2]), lid.triangles[:, ::-1])
+    rim = lid.points[-n:]
+    side = [rim + np.array([0.0, 0.0, height * (k / segments - 0.5)]) for k in range(segments + 1)]
+    i, j = (v.ravel() for v in np.meshgrid(np.arange(segments), np.arange(n), indexing="ij"))
+    low, low_next, high = i * n + j, i * n + (j + 1) % n, (i + 1) * n + j
+    high_next = high - j + (j + 1) % n
+    walls = np.concatenate([np.stack(t, axis=1) for t in ((low, low_next, high_next), (low, high_next, high))])
+    whole = _merged(joined((top, bottom, Surface(np.concatenate(side), walls))))
+    return Surface(np.asarray(center, dtype=float) + whole.points, whole.triangles, name)
 
 
-def torus(
-    major: float, minor: float, *, around: int = 48, center: Sequence[float] = ORIGIN, name: str = "torus"
-) -> Surface:
+def torus(major: Number, minor: Number, *, around: int = 48, center: Vector = ORIGIN, name: str = "torus") -> Surface:
     """Torus around z (one handle: genus 1), for tests of topology.
 
     Parameters
@@ -163,7 +164,7 @@ def torus(
     return Surface(np.asarray(center, dtype=float) + points.reshape(-1, 3), triangles, name)
 
 
-def rectangle(size: Sequence[float], *, segments: int = 8, name: str = "rectangle") -> Surface:
+def rectangle(size: Sequence[Number], *, segments: int = 8, name: str = "rectangle") -> Surface:
     """Open flat patch in the plane z = 0, centered, normal along +z.
 
     Parameters
@@ -186,7 +187,7 @@ def rectangle(size: Sequence[float], *, segments: int = 8, name: str = "rectangl
     return Surface(points, triangles, name)
 
 
-def disk(radius: float, *, rings: int = 8, name: str = "disk") -> Surface:
+def disk(radius: Number, *, rings: int = 8, name: str = "disk") -> Surface:
     """Open flat disk in the plane z = 0, normal along +z; ring k holds 6 k nodes."""
     _check_positive(radius=radius)
     points, triangles = [np.zeros((1, 2))], []
@@ -243,24 +244,14 @@ def _subdivided(
     return np.concatenate([points, points[table.vertices].mean(axis=1)]), finer
 
 
-def _revolved(profile: Float[np.ndarray, "k 2"], n: int, center: Sequence[float], name: str) -> Surface:
-    """Surface of revolution around z from (radius, z) pairs that start and end on the axis, upwards outside."""
-    phi = 2 * np.pi * np.arange(n) / n
-    rings = [np.stack([r * np.cos(phi), r * np.sin(phi), np.full(n, z)], axis=1) for r, z in profile[1:-1]]
-    points = np.concatenate([[[0, 0, profile[0, 1]]], *rings, [[0, 0, profile[-1, 1]]]])
-    k, last = np.arange(n), len(points) - 1
-    after = (k + 1) % n
-    triangles = [np.stack([np.zeros(n, dtype=np.int64), 1 + after, 1 + k], axis=1)]
-    for ring in range(len(rings) - 1):
-        low, high = 1 + ring * n, 1 + (ring + 1) * n
-        triangles.append(np.stack([low + k, low + after, high + after], axis=1))
-        triangles.append(np.stack([low + k, high + after, high + k], axis=1))
-    top = 1 + (len(rings) - 1) * n
-    triangles.append(np.stack([np.full(n, last), top + k, top + after], axis=1))
-    return Surface(np.asarray(center, dtype=float) + points, np.concatenate(triangles), name)
+def _merged(surface: Surface) -> Surface:
+    """Nodes at the same place (to 1e-9 of the extent) become one."""
+    key = np.rint(surface.points / (1e-9 * surface.extent.max())).astype(np.int64)
+    _, first, index = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    return Surface(surface.points[first], index.reshape(-1)[surface.triangles], surface.name)
 
 
-def _check_positive(**values: float) -> None:
+def _check_positive(**values: Number) -> None:
     for name, value in values.items():
         if not (np.isfinite(value) and value > 0):
             raise InputError(f"{name} must be positive, in mm; got {value:g}.")
