@@ -8,6 +8,7 @@ Layout after SCIRun's ``Core/Persistent`` (https://github.com/SCIInstitute/SCIRu
 
 import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -154,36 +155,37 @@ class TextStream:
         if count < 0 or count > len(self.tokens) - self.at:
             left = len(self.tokens) - self.at
             raise self.fail(f"{count} values of type {kind} are promised, {left} words are left. Is it cut off?")
-        words = self.tokens[self.at : self.at + count]
         self.at += count
-        return self._numbers(words, np.dtype(SCALARS[kind][0]))
+        return self._numbers(range(self.at - count, self.at), np.dtype(SCALARS[kind][0]))
 
-    def _numbers(self, words: list[str], dtype: np.dtype) -> np.ndarray:
+    def _numbers(self, places: Sequence[int], dtype: np.dtype) -> np.ndarray:
+        """Turn the words at these places into numbers."""
+        kind = float if dtype.kind == "f" else int
+        words = [self.tokens[k] for k in places]
         try:
-            if dtype.kind == "f":
-                return np.array(list(map(float, words)), dtype=dtype)
-            return np.array(list(map(int, words)), dtype=dtype)
+            return np.array(list(map(kind, words)), dtype=dtype)
         except (ValueError, OverflowError):
-            for k, word in enumerate(words):
+            for k, word in zip(places, words, strict=True):
                 try:
-                    np.array(float(word) if dtype.kind == "f" else int(word)).astype(dtype)
+                    np.array(kind(word), dtype=dtype)
                 except (ValueError, OverflowError):
-                    raise self.fail(f"expected a number, got {word[:24]!r}.", back=len(words) - k) from None
-            raise self.fail(f"a number does not fit its type {dtype}.", back=len(words)) from None
+                    self.at = k
+                    raise self.fail(f"expected a number of type {dtype.name}, got {word[:24]!r}.") from None
+            raise
 
     def rows(self, count: int) -> np.ndarray:
         """Read points: ``{x y z }`` each."""
         if count < 0 or 5 * count > len(self.tokens) - self.at:
             left = (len(self.tokens) - self.at) // 5
             raise self.fail(f"{count} points are promised, at most {left} are left. Is it cut off?")
-        words = self.tokens[self.at : self.at + 5 * count]
+        begin = self.at
         for k in range(count):
-            if words[5 * k] != "{" or words[5 * k + 4] != "}":
-                self.at += 5 * k
+            self.at = begin + 5 * k
+            if self.tokens[self.at] != "{" or self.tokens[self.at + 4] != "}":
                 raise self.fail(f"point {k} must be three numbers in braces.")
-        self.at += 5 * count
-        flat = [w for k, w in enumerate(words) if k % 5 in (1, 2, 3)]
-        return self._numbers(flat, np.dtype("f8")).reshape(-1, 3)
+        self.at = begin + 5 * count
+        places = [k for k in range(begin, self.at) if (k - begin) % 5 in (1, 2, 3)]
+        return self._numbers(places, np.dtype("f8")).reshape(-1, 3)
 
     def string(self) -> str:
         """Read a quoted string."""
