@@ -83,7 +83,11 @@ def page_data(result: ImagingResult) -> dict[str, Any]:
         "methods": [_method(image, truth, centered, stride) for image in result.images],
         "truth": None
         if truth is None
-        else {"values": quantized(truth[:, ::stride]), "activation": _optional(result.truth_activation)},
+        else {
+            "values": quantized(truth[:, ::stride]),
+            "activation": _optional(result.truth_activation),
+            "simulated": result.case.info.get("origin", "").startswith("generated"),
+        },
         "scores": [dict(image.metrics) for image in result.images],
         "provenance": result.provenance,
     }
@@ -123,7 +127,8 @@ def _truth_on_nodes(result: ImagingResult) -> np.ndarray | None:
     index = {name: i for i, name in enumerate(surface.node_names)}
     values = np.full((surface.n_points, result.recording.n_times), np.nan)
     frames, columns = _common_frames(result.recording, truth)
-    values[np.ix_([index[site] for site in truth.sites], frames)] = truth.values[:, columns]
+    rows = np.array([index[site] for site in truth.sites])
+    values[rows[:, None], frames] = truth.values[:, columns]
     return values
 
 

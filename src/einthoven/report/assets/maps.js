@@ -8,22 +8,23 @@ const Maps = (() => {
   const SURFACE_VERTEX = `#version 300 es
     in vec3 position; in vec3 normal; in float value;
     uniform mat3 rotation; uniform vec3 center; uniform vec2 scale; uniform float depth;
-    out vec3 eyeNormal; out float v;
+    out vec3 eyeNormal; out float v, height;
     void main() {
       vec3 p = rotation * (position - center);
       eyeNormal = rotation * normal;
       v = value;
+      height = p.z;
       gl_Position = vec4(p.xy * scale, -p.z * depth, 1.0);
     }`;
 
   const SURFACE_FRAGMENT = `#version 300 es
     precision highp float;
-    in vec3 eyeNormal; in float v;
-    uniform sampler2D palette; uniform vec3 plain;
+    in vec3 eyeNormal; in float v, height;
+    uniform sampler2D palette; uniform vec3 plain; uniform float cut, hollow;
     uniform float low, high, band, line, front;
     out vec4 color;
     void main() {
-      float known = step(v, 1e20);
+      float known = gl_FrontFacing || hollow > 0.5 ? step(v, 1e20) : 0.0;
       float spacing = line > 0.0 ? line : 1.0;
       float u = (v - low) / spacing;
       float width = max(fwidth(u), 1e-9);
@@ -35,7 +36,8 @@ const Maps = (() => {
       float fromFront = abs(v - front) / (width * spacing);
       if (front < 1e20 && v < 1e20 && width > 1e-5) base = mix(vec3(0.05), base, smoothstep(1.2, 2.2, fromFront));
       base = mix(plain, base, known);
-      vec3 n = normalize(eyeNormal);
+      if (height > cut) discard;
+      vec3 n = normalize(gl_FrontFacing ? eyeNormal : -eyeNormal);
       float light = 0.66 + 0.34 * max(dot(n, normalize(vec3(-0.35, 0.45, 1.0))), 0.0);
       color = vec4(base * light, 1.0);
     }`;
@@ -43,10 +45,11 @@ const Maps = (() => {
   const POINT_VERTEX = `#version 300 es
     in vec3 position; in vec3 fill; in float size;
     uniform mat3 rotation; uniform vec3 center; uniform vec2 scale; uniform float depth, lift, pixel;
-    out vec3 inner; out float diameter;
+    out vec3 inner; out float diameter, height;
     void main() {
       vec3 p = rotation * (position - center);
       inner = fill;
+      height = p.z;
       diameter = size * pixel;
       gl_PointSize = diameter;
       gl_Position = vec4(p.xy * scale, -(p.z + lift) * depth, 1.0);
@@ -54,12 +57,13 @@ const Maps = (() => {
 
   const POINT_FRAGMENT = `#version 300 es
     precision highp float;
-    in vec3 inner; in float diameter;
+    in vec3 inner; in float diameter, height;
+    uniform float cut;
     out vec4 color;
     void main() {
       float r = length(gl_PointCoord - 0.5) * diameter;
       float edge = diameter * 0.5;
-      if (r > edge) discard;
+      if (r > edge || height > cut) discard;
       float ring = smoothstep(edge - diameter * 0.22 - 0.7, edge - diameter * 0.22 + 0.3, r);
       color = vec4(mix(inner, vec3(1.0), ring), 1.0);
     }`;
@@ -122,16 +126,18 @@ const Maps = (() => {
     return orthonormal(multiply(step, rotation));
   }
 
-  /** One surface in one canvas. `camera` ({rotation}) may be shared; `onTurn` is told when it is turned. */
+  /** One surface in one canvas. `camera` ({rotation}) may be shared; `onTurn` is told when it is turned. Cut open, the
+      inside of a hollow surface shows the map; of a solid one (the wall of the heart) it is plain. */
   class View {
-    constructor(canvas, { points, triangles, camera, onTurn, onPick, onHover }) {
+    constructor(canvas, { points, triangles, camera, hollow = true, onTurn, onPick, onHover }) {
       this.canvas = canvas;
-      Object.assign(this, { points, triangles, camera, onTurn, onPick, onHover });
+      Object.assign(this, { points, triangles, camera, hollow, onTurn, onPick, onHover });
       this.count = points.length / 3;
       this.zoom = 1;
       this.marks = [];
       this.colors = { low: -1, high: 1, band: 0, line: 0 };
       this.front = MISSING;
+      this.cut = Infinity;
       this.gl = canvas.getContext("webgl2", { antialias: true, alpha: true, premultipliedAlpha: true });
       if (!this.gl) throw new Error("This browser offers no WebGL 2, which the 3-D maps need.");
       this.#measure();
@@ -223,6 +229,12 @@ const Maps = (() => {
       this.draw();
     }
 
+    /** Hide what is nearer to the viewer than the plane at this height above the center (mm); Infinity hides nothing. */
+    setCut(height) {
+      this.cut = height;
+      this.draw();
+    }
+
     /** Round markers: [{position, fill: [r, g, b] in 0..1, size in px}]. */
     setMarks(marks) {
       this.marks = marks;
@@ -259,6 +271,8 @@ const Maps = (() => {
       const u = this.surface.uniforms;
       for (const key of ["low", "high", "band", "line"]) gl.uniform1f(u[key], this.colors[key]);
       gl.uniform1f(u.front, this.front);
+      gl.uniform1f(u.cut, Math.min(this.cut, MISSING));
+      gl.uniform1f(u.hollow, this.hollow ? 1 : 0);
       gl.uniform3f(u.plain, 0.8, 0.81, 0.83);
       gl.bindTexture(gl.TEXTURE_2D, this.texture);
       gl.bindVertexArray(this.surfaceArray);
@@ -267,6 +281,7 @@ const Maps = (() => {
       this.#use(this.pointer, scale);
       gl.uniform1f(this.pointer.uniforms.lift, 0.03 * this.radius);
       gl.uniform1f(this.pointer.uniforms.pixel, pixel);
+      gl.uniform1f(this.pointer.uniforms.cut, Math.min(this.cut, MISSING));
       gl.bindVertexArray(this.pointArray);
       gl.drawArrays(gl.POINTS, 0, this.marks.length);
     }
@@ -310,7 +325,7 @@ const Maps = (() => {
         const l2 = (ux * (y - eyes[a + 1]) - uy * (x - eyes[a])) / area;
         if (l1 < 0 || l2 < 0 || l1 + l2 > 1) continue;
         const z = (1 - l1 - l2) * eyes[a + 2] + l1 * eyes[b + 2] + l2 * eyes[c + 2];
-        if (best && z <= best.z) continue;
+        if (z > this.cut || (best && z <= best.z)) continue;
         const weights = [1 - l1 - l2, l1, l2], corners = [a, b, c];
         best = { z, weights, corners };
       }

@@ -27,7 +27,7 @@
     lcurve: "L-curve", gcv: "GCV", rgcv: "robust GCV", creso: "CRESO", ucurve: "U-curve", discrepancy: "discrepancy", oracle: "oracle", fixed: "fixed",
   };
   const SPEEDS = [10, 25, 50, 100, 250, 500, 1000];
-  const TRUTH = "truth";
+  const TRUTH = "truth", TRUTH_NAME = data.truth?.simulated ? "Truth" : "Measured";
 
   // ---- data ----------------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@
   function shown(side) {
     const choice = state[side];
     if (choice === null) return null;
-    if (choice === TRUTH) return { name: "Measured", ...truth };
+    if (choice === TRUTH) return { name: TRUTH_NAME, ...truth };
     const method = methods[choice === "method" ? state.method : choice];
     if (choice !== "difference") return { ...method, name: method.label };
     return null;
@@ -327,12 +327,12 @@
     series.sort((a, b) => a.width - b.width);
     const measured = truth && truth.values.row(state.node);
     const known = measured && measured.some(Number.isFinite);
-    if (known) series.unshift({ x: times, y: measured, color: css("--truth"), width: 2, name: "Measured" });
+    if (known) series.unshift({ x: times, y: measured, color: css("--truth"), width: 2, name: TRUTH_NAME });
     charts.node.set(series);
     const what = data.heart.quantity === "vm" ? "Transmembrane potential" : "Electrogram";
     $("node-title").textContent = `${what} at node ${state.node}`;
     $("node-line").textContent = truth && !known ? "not measured at this node" : data.mean_removed ? "mean over the heart removed" : "";
-    legend($("legend"), known ? "Measured" : null, (m) => {
+    legend($("legend"), known ? TRUTH_NAME : null, (m) => {
       if (!known) return "";
       const { error, correlation } = compare(m.values.row(state.node), measured);
       return methods.length > 4 ? number(correlation, 2) : `error ${number(error, 2)}, correlation ${number(correlation, 2)}`;
@@ -513,7 +513,7 @@
     $("case-line").textContent = `${data.heart.label} at ${n} nodes from ${data.leads.names.length} leads, `
       + `${number(times[0], decimals)}\u2013${number(times[nFrames - 1], decimals)} ms`;
     facts();
-    $("scores-line").textContent = (truth ? `against the measured truth, reference: ${data.reference}` : "no measured truth: nothing to score against")
+    $("scores-line").textContent = (truth ? `against the ${data.truth.simulated ? "simulated" : "measured"} truth, reference: ${data.reference}` : "no measured truth: nothing to score against")
       + (methods.some((m) => m.saw_truth) ? "; best marked among the methods that did not see the truth" : "");
   }
 
@@ -674,7 +674,7 @@
 
   function options() {
     const list = [["method", `Reconstructed: ${methods[state.method].label}`]];
-    if (truth) list.push([TRUTH, "Measured"], ["difference", "Reconstructed \u2212 measured"]);
+    if (truth) list.push([TRUTH, TRUTH_NAME], ["difference", `Reconstructed \u2212 ${TRUTH_NAME.toLowerCase()}`]);
     methods.forEach((m, i) => { if (methods.length > 1) list.push([i, m.label]); });
     for (const side of ["left", "right"]) if (views[side]) fill($(`${side}-shows`), list, state[side]);
   }
@@ -704,6 +704,7 @@
     on("torso-range", "change", () => { const v = Number($("torso-range").value); if (v > 0) { state.torsoRange = v; redraw(); } });
     on("band", "change", () => { state.band = Number($("band").value); redraw(); });
     on("lines", "change", () => { state.lines = $("lines").checked; redraw(); });
+    on("cut", "change", () => { for (const side of ["left", "right"]) if (views[side]) views[side].setCut($("cut").checked ? 0 : Infinity); });
     on("show-potential", "click", () => showActivation(false));
     on("show-activation", "click", () => showActivation(true));
     on("play", "click", () => (state.playing ? pause() : play()));
@@ -761,8 +762,10 @@
           return e;
         };
         make("line", { x1: 0, y1: 0, x2: 20 * x, y2: 20 * y, stroke: AXIS_COLORS[k], "stroke-width": 2 });
-        const text = make("text", { x: 28 * x, y: 28 * y + 4, "text-anchor": "middle", fill: AXIS_COLORS[k] });
-        text.textContent = AXIS_NAMES[k];
+        if (Math.hypot(x, y) > 0.2) {
+          const anchor = x > 0.4 ? "start" : x < -0.4 ? "end" : "middle";
+          make("text", { x: (anchor === "middle" ? 29 : 23) * x, y: 29 * y + 4, "text-anchor": anchor, fill: AXIS_COLORS[k] }).textContent = AXIS_NAMES[k];
+        }
         make("circle", { cx: 26 * x, cy: 26 * y, r: 10, fill: "transparent" });
         make("title", {}).textContent = `Look along ${AXIS_NAMES[k]}; again for the other side`;
         group.addEventListener("click", () => lookAlong(k));
@@ -793,7 +796,7 @@
     for (const side of ["left", "right"]) {
       if (state[side] === null) continue;
       views[side] = new Maps.View(canvas(`map-${side}`), {
-        ...heart, camera, onTurn: turned, onPick: (hit) => selectNode(hit.node),
+        ...heart, camera, hollow: data.heart.quantity !== "vm", onTurn: turned, onPick: (hit) => selectNode(hit.node),
         onHover: (hit) => footers(hit ? { left: hit.node, right: hit.node } : {}),
       });
     }
