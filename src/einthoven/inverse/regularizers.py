@@ -71,7 +71,7 @@ class SurfaceLaplacian:
                 f"{surface.name}: node {bare[0]} belongs to no triangle, so it has no Laplacian. Remove the node."
             )
         k = sparse.csr_array(stiffness(surface))
-        return _normalized(k @ sparse.diags_array(1.0 / area) @ k)
+        return _normalized(k @ sparse.diags_array(np.reciprocal(area)) @ k)
 
 
 def regularizer(order: int) -> Regularizer:

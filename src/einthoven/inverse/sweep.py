@@ -81,7 +81,7 @@ def spectral_sweep(
     return Sweep(
         statistics=spectrum.statistics,
         estimate=spectrum.estimate,
-        low=float(max(values[-1], values[0] * 1e-8)),
+        low=float(np.clip(values[-1], 1e-8 * values[0], 1e-2 * values[0])),
         high=float(values[0]),
         sigma=sigma,
         sites=sites,

@@ -302,6 +302,6 @@ def _shrunk(d: Float[np.ndarray, "2 m t"], limit: Float[np.ndarray, "m 1"]) -> F
 
 def _balance(primal, dual, d, multiplier) -> float:
     """Factor for rho that brings both relative residuals together, at most 2 either way."""
-    left = np.linalg.norm(primal) / max(np.linalg.norm(d), 1e-300)
-    right = np.linalg.norm(dual) / max(np.linalg.norm(multiplier), 1e-300)
-    return float(np.clip(np.sqrt(left / max(right, 1e-300)), 0.5, 2.0))
+    left = np.linalg.norm(primal) * np.linalg.norm(multiplier)
+    right = np.linalg.norm(dual) * np.linalg.norm(d)
+    return float(np.clip(np.sqrt(left / right), 0.5, 2.0)) if left > 0 and right > 0 else 1.0
