@@ -358,7 +358,22 @@ def test_far_electrodes(folder):
     )
     read_case(folder)
     change(folder, electrodes__max_distance=1.0)
-    with pytest.raises(GeometryError, match=r"case.toml: electrodes: electrodes must lie on or near torso; .*3.0 mm"):
+    with pytest.raises(GeometryError, match=r"electrodes must lie on or near torso; .*3.0 mm"):
+        read_case(folder)
+    far = {n: [float(v) * 1.5 for v in torso.points[i]] for i, n in enumerate("abcdef")}
+    change(folder, electrodes={"positions": far, "max_distance": 80.0})
+    read_case(folder)
+
+
+def test_electrodes_by_a_file_of_node_numbers(folder):
+    np.savetxt(folder / "nodes.csv", [[3], [1], [2], [6], [5], [4]], fmt="%d")
+    change(folder, electrodes={"file": "nodes.csv", "first_index": 1})
+    assert read_case(folder).electrodes.names == ("torso:2", "torso:0", "torso:1", "torso:5", "torso:4", "torso:3")
+    change(folder, electrodes__first_index=None)
+    with pytest.raises(FileFormatError, match=r"electrodes.file: say whether nodes are counted from 0 or from 1"):
+        read_case(folder)
+    change(folder, electrodes={"file": "bspm.csv", "first_index": 1})
+    with pytest.raises(FileFormatError, match=r"electrodes.file: must hold points or node numbers; got Content"):
         read_case(folder)
 
 

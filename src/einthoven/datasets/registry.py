@@ -226,8 +226,9 @@ def _download(record: Dataset, entry: RemoteFile, path: Path, downloader: Downlo
         log.setLevel(level)
     with contextlib.suppress(OSError):  # leave no empty folder behind
         path.parent.rmdir()
+    reasons = "; ".join(dict.fromkeys(problems))
     raise InputError(
-        f"{record.name}: {entry.name} could not be downloaded from {' or '.join(entry.urls)} ({'; '.join(dict.fromkeys(problems))}). "
+        f"{record.name}: {entry.name} could not be downloaded from {' or '.join(entry.urls)} ({reasons}). "
         f"Put the files of {record.origin} into {_cache_folder(record)}, or set {DATA_DIR} to a folder that holds "
         f"{record.folder}/ with them."
     )

@@ -118,10 +118,14 @@ class HeartTable(_SurfaceTable):
 class ElectrodesTable(_Table):
     """``[electrodes]``: where the body surface was recorded; one of `file`, `nodes`, `positions`."""
 
-    file: str | None = Field(None, min_length=1, description="File of points, with or without names.")
-    part: str | None = Field(None, description="Name of the point set or node list, where the file holds several.")
+    file: str | None = Field(
+        None, min_length=1, description="File of points with or without names, or of node numbers of the torso."
+    )
+    part: str | None = Field(None, description="Name of the point set or array, where the file holds several.")
     nodes: Numbers = Field(None, description="Node numbers of the torso, for electrodes that are its nodes.")
-    first_index: FirstIndex | None = Field(None, description="Number of the first node: 0 or 1. Needed with `nodes`.")
+    first_index: FirstIndex | None = Field(
+        None, description="Number of the first node: 0 or 1. Needed with node numbers."
+    )
     positions: dict[str, Position] | None = Field(None, description="Name = [x, y, z] for each electrode.")
     names: list[str] | None = Field(None, description="Names in the order of the file or of `nodes`.")
     rename: dict[str, str] = Field(default_factory=dict, description="Old name = new name.")

@@ -90,15 +90,13 @@ def read_case_with_notes(path: str | Path) -> CaseOnDisk:
     from einthoven.geometry.checks import check_case
 
     path = Path(path)
-    if path.suffix == ".zarr" and path.name != "case.toml" and not (path / "case.toml").exists():
+    if path.suffix == ".zarr" and not (path / "case.toml").exists():
         stored = zarr_store.load_zarr(path)
         if not isinstance(stored, Case):
             raise FileFormatError(path, f"holds a {type(stored).__name__}, not a case.")
-        found = CaseOnDisk(stored)
-    else:
-        found = _Folder(_case_toml(path)).read()
-    check_case(found.case)
-    return found
+        check_case(stored)
+        return CaseOnDisk(stored)
+    return _Folder(_case_toml(path)).read()
 
 
 def is_case(path: str | Path) -> bool:
@@ -144,6 +142,8 @@ class _Folder:
     _contents: dict[Path, Content] = field(default_factory=dict)
 
     def read(self) -> CaseOnDisk:
+        from einthoven.geometry.checks import MAX_ELECTRODE_DISTANCE_MM, check_case
+
         spec = parse(self.toml)
         torso = self.region(spec, "torso")
         inner = tuple(self.region(spec, key) for key in spec.surfaces if key != "torso")
@@ -158,6 +158,8 @@ class _Folder:
         name = spec.name or self.toml.absolute().parent.name or "case"
         with self.within("recording"):
             case = Case(name, conductor, sources, electrodes, recording, info)
+        allowed = spec.electrodes.max_distance
+        check_case(case, max_electrode_distance=MAX_ELECTRODE_DISTANCE_MM if allowed is None else allowed)
         return CaseOnDisk(case, tuple(self.notes))
 
     @contextmanager
@@ -263,8 +265,6 @@ class _Folder:
             return found.window(*table.window) if table.window else found
 
     def electrodes(self, spec: CaseFile, skin: Surface) -> Electrodes:
-        from einthoven.geometry.checks import check_electrodes
-
         table = spec.electrodes
         names, positions = self.electrode_positions(table, spec, skin)
         if table.names is not None:
@@ -279,30 +279,40 @@ class _Folder:
                 self.toml, "electrodes.rename", f"no electrode is named {some(strange)}; there are {some(names)}."
             )
         with self.within("electrodes"):
-            found = Electrodes(tuple(table.rename.get(n, n) for n in names), positions)
-            if table.max_distance is not None:
-                check_electrodes(found, skin, max_distance=table.max_distance)
-        return found
+            return Electrodes(tuple(table.rename.get(n, n) for n in names), positions)
 
     def electrode_positions(
         self, table: ElectrodesTable, spec: CaseFile, skin: Surface
     ) -> tuple[tuple[str, ...], Float[np.ndarray, "n_electrodes 3"]]:
         if table.nodes is not None:
-            first = table.first_index or 0
-            index = [n - first for n in table.nodes]
-            self.check_index(index, skin.n_points, place="electrodes.nodes", first=first)
-            return tuple(skin.node_names[i] for i in index), skin.points[index]
+            return self.electrode_nodes(table, table.nodes, skin, place="electrodes.nodes")
         factor = millimeters(table.unit or spec.length_unit)
         if table.positions is not None:
             return tuple(table.positions), np.array(list(table.positions.values()), dtype=np.float64) * factor
         assert table.file is not None
         content = self.content(table.file, "electrodes.file")
+        if not content.points and not content.surfaces and content.arrays:
+            with self.within("electrodes.part"):
+                values = np.asarray(content.array(table.part))
+            if values.size != max(values.shape, default=0) or (values != np.round(values)).any():
+                raise field_error(self.toml, "electrodes.file", f"must hold points or node numbers; got {content!r}.")
+            return self.electrode_nodes(table, [int(v) for v in values.reshape(-1)], skin, place="electrodes.file")
         if table.unit is None:
             factor = millimeters(_length_unit(content) or spec.length_unit)
         with self.within("electrodes.part"):
             positions = np.asarray(content.point_set(table.part), dtype=np.float64) * factor
         key = table.part or next(iter(content.points), "")
         return content.names.get(key) or tuple(str(i + 1) for i in range(len(positions))), positions
+
+    def electrode_nodes(
+        self, table: ElectrodesTable, nodes: Sequence[int], skin: Surface, *, place: str
+    ) -> tuple[tuple[str, ...], Float[np.ndarray, "n_electrodes 3"]]:
+        """Electrodes that are nodes of the skin, named as those."""
+        if table.first_index is None:
+            raise field_error(self.toml, place, "say whether nodes are counted from 0 or from 1: first_index = 0 or 1.")
+        index = [n - table.first_index for n in nodes]
+        self.check_index(index, skin.n_points, place=place, first=table.first_index)
+        return tuple(skin.node_names[i] for i in index), skin.points[index]
 
     def recording(self, table: RecordingTable, electrodes: Electrodes) -> Recording:
         series = self.series(table, "recording")
