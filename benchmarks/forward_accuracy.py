@@ -8,6 +8,7 @@ Prints and writes ``forward_accuracy.json`` and ``forward_accuracy.md``.
 import argparse
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def concentric(levels: tuple[int, ...]) -> list[dict]:
 
 def with_orders(rows: list[dict]) -> list[dict]:
     """Add the order of every error from one level to the next (edge length halved)."""
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         for key in [k for k in after if k.endswith("(%)")]:
             after[key.replace("(%)", "order")] = float(np.log2(before[key] / after[key]))
     return rows

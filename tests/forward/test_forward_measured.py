@@ -6,6 +6,7 @@ import pytest
 from einthoven.core import Electrodes, Region, Surface, VolumeConductor
 from einthoven.forward import bem
 from einthoven.forward.references import referenced
+from einthoven.geometry.operators import node_normals
 
 
 def test_measured_tank_is_predicted_from_the_measured_cage(data_dir):
@@ -36,7 +37,7 @@ def test_sock_matrix_agrees_with_an_independent_code(data_dir):
 
 @pytest.mark.slow
 def test_ventricles_with_closed_endo_and_epicardium(data_dir):
-    """Real anatomy: transmembrane potentials to the pericardium 1-2 mm outside and on to the skin."""
+    """Real anatomy: transmembrane potentials to an envelope 2 mm outside the pericardium and on to the skin."""
     from scipy.io import loadmat
 
     folder = data_dir / "kit_cei" / "ventricles"
@@ -47,18 +48,15 @@ def test_ventricles_with_closed_endo_and_epicardium(data_dir):
         found = Surface(np.asarray(mesh.points, dtype=float), np.asarray(mesh.cells, dtype=np.int64) - 1, name)
         return found.repaired()
 
-    torso, heart, pericardium = (
-        surface("torso", "torso"),
-        surface("heart_res1", "heart"),
-        surface("heart_peri_res1", "p"),
-    )
+    torso, heart, around = (surface(f, f) for f in ("torso", "heart_res1", "heart_peri_res1"))
+    envelope = around.with_points(around.points + 2.0 * node_normals(around))  # the file's touches the heart
     volume = VolumeConductor(Region(torso, 0.2))
     direct = bem.double_layer(heart, volume)
     assert np.abs(direct.matrix.sum(axis=1)).max() < 1e-7 * np.abs(direct.matrix).sum(axis=1).max()
-    both = bem.transfer(pericardium, volume) @ bem.double_layer_to_surface(heart, volume, pericardium)
+    both = bem.transfer(envelope, volume) @ bem.double_layer_to_surface(heart, volume, envelope)
     seed = heart.points[np.argmax(heart.points[:, 2])]
     distance = np.linalg.norm(heart.points - seed, axis=1)
-    for front in (15.0, 30.0, 45.0):
+    for front in (30.0, 45.0):
         vm = 100 / (1 + np.exp((distance - front) / 2.0))
         exact = direct.apply(vm)
-        assert np.linalg.norm(both.apply(vm) - exact) / np.linalg.norm(exact) < 0.05
+        assert np.linalg.norm(both.apply(vm) - exact) / np.linalg.norm(exact) < 0.012
