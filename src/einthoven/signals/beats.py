@@ -19,9 +19,9 @@ def detect_beats(
 
     The leads are band-passed and scaled by their own median amplitude of activity (so that one loud or noisy lead
     does not decide), the root mean square over the leads of their slopes is averaged over 80 ms, and peaks above 0.3
-    of the local height (median of the peaks within 5 s) count. A peak within 400 ms of a steeper one and less than
-    half as steep is a T wave. Times are those of the largest band-passed RMS potential of the median beat, aligned
-    with each beat by cross-correlation.
+    of the local height (median within 5 s, at least a third of the recording's) count. A peak within 400 ms of a
+    steeper one and less than half as steep is a T wave. Times are those of the largest band-passed RMS potential of
+    the median beat, aligned with each beat by cross-correlation.
 
     Parameters
     ----------
@@ -99,6 +99,8 @@ def _tall(peaks: np.ndarray, activity: np.ndarray, dt: float) -> np.ndarray:
     top = np.array([activity[s : s + width].max() for s in range(0, max(len(activity) - width // 2, 1), width)])
     reach = 3
     level = np.array([np.median(top[max(i - reach, 0) : i + reach + 1]) for i in range(len(top))])
+    # in a pause the local height is that of the noise: never go below a tenth of the height of beats anywhere
+    level = np.maximum(level, np.percentile(top, 90) / 3)
     return peaks[heights > 0.3 * level[np.minimum(peaks // width, len(level) - 1)]]
 
 
