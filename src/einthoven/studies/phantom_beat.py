@@ -239,7 +239,7 @@ def _info(clean: Recording, noise: float, seed: int) -> dict[str, str]:
         "licence": "BSD-3-Clause",
         "citation": "einthoven, the phantom",
         "frame": "LPS",
-        "notes": f"Analytic normal beat; white noise of {1000 * noise:g} uV (seed {seed}), signal-to-noise ratio {ratio}.",
+        "notes": f"Analytic normal beat; white noise of {1000 * noise:g} uV (seed {seed}), signal to noise {ratio}.",
     }
 
 
@@ -322,8 +322,8 @@ class _TravelTimes:
 
 @lru_cache(maxsize=4)
 def _travel_times(ventricles: Ventricles, conduction: Conduction, step: float = 1.8) -> _TravelTimes:
-    """First arrival in the wall along grid edges to the 26 neighbors, each with the speed of its direction and
-    place.""" from scipy.sparse import coo_array from scipy.sparse.csgraph import dijkstra
+    """First arrival along grid edges to the 26 neighbors, each with the speed of its direction and place."""
+    from scipy.sparse.csgraph import dijkstra
 
     low, high = ventricles.local_box
     axes = [np.arange(a, b, step) for a, b in zip(low, high, strict=True)]
@@ -331,32 +331,36 @@ def _travel_times(ventricles: Ventricles, conduction: Conduction, step: float = 
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     # one layer of nodes around the muscle, so that every point of its surface has neighbors
     chosen = np.flatnonzero(ventricles.myocardium(ventricles.to_world(grid)) < 0.75 * step)
-    index = np.full(len(grid), -1)
-    index[chosen] = np.arange(len(chosen))
-    nodes = grid[chosen]
-    wall = _Wall.of(ventricles, conduction, nodes)
+    wall = _Wall.of(ventricles, conduction, grid[chosen])
+    graph = _links(wall, chosen, shape, step)
+    arrival = dijkstra(graph, directed=False, indices=len(chosen))[:-1]
+    values = np.full(len(grid), np.nan)
+    values[chosen] = _smoothed(graph[:-1, :-1], arrival)
+    return _TravelTimes(ventricles, low, step, values.reshape(shape))
+
+
+def _links(wall: "_Wall", chosen: np.ndarray, shape: tuple[int, ...], step: float):
+    """Travel times between neighbors as a sparse graph; one more node, the last, leads to the early sites."""
+    from scipy.sparse import coo_array
+
+    n = len(chosen)
+    index = np.full(shape, -1)
+    index.reshape(-1)[chosen] = np.arange(n)
+    padded = np.pad(index, 1, constant_values=-1)
     rows, columns, times = [], [], []
     for offset in _half_neighbors():
-        neighbor = np.full(shape, -1)
-        source = tuple(slice(max(0, -o), n - max(0, o)) for o, n in zip(offset, shape, strict=True))
-        target = tuple(slice(max(0, o), n - max(0, -o)) for o, n in zip(offset, shape, strict=True))
-        neighbor[source] = index.reshape(shape)[target]
-        other = neighbor.reshape(-1)[chosen]
+        shifted = padded[tuple(slice(1 + o, 1 + o + m) for o, m in zip(offset, shape, strict=True))]
+        other = shifted.reshape(-1)[chosen]
         here = np.flatnonzero(other >= 0)
         rows.append(here)
         columns.append(other[here])
         times.append(wall.time(here, other[here], step * offset))
-    # the sites are joined to one more node, from which the search starts
-    sites = [wall.nearest(site) for site in conduction.sites]
-    rows.append(np.full(len(sites), len(nodes)))
-    columns.append(np.array(sites))
-    times.append(np.array([site.time + 1e-6 for site in conduction.sites]))
-    n = len(nodes) + 1
-    graph = coo_array((np.concatenate(times), (np.concatenate(rows), np.concatenate(columns))), shape=(n, n)).tocsr()
-    arrival = dijkstra(graph, directed=False, indices=n - 1)[:-1]
-    values = np.full(len(grid), np.nan)
-    values[chosen] = _smoothed(graph[:-1, :-1], arrival)
-    return _TravelTimes(ventricles, low, step, values.reshape(shape))
+    sites = wall.conduction.sites
+    rows.append(np.full(len(sites), n))
+    columns.append(np.array([wall.nearest(site) for site in sites]))
+    times.append(np.array([site.time + 1e-6 for site in sites]))  # a stored zero would be no link
+    entries = (np.concatenate(times), (np.concatenate(rows), np.concatenate(columns)))
+    return coo_array(entries, shape=(n + 1, n + 1)).tocsr()
 
 
 def _smoothed(graph, values: np.ndarray) -> np.ndarray:

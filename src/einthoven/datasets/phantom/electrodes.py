@@ -1,6 +1,6 @@
 """Electrode positions on the torso: 12-lead, Frank, and vests of 64, 120 and 192."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,22 +44,19 @@ def twelve_lead_electrodes(thorax: Thorax) -> Electrodes:
     midclavicular line, V3 between V2 and V4, V5 and V6 at the height of V4 on the anterior and middle axillary lines.
     Arms and legs are cut: RA and LA sit on the front of the arms, RL and LL on the front of the hips.
     """
-    v2, v4 = thorax.front(24.0, FOURTH_SPACE), thorax.front(84.0, FIFTH_SPACE)
-    level = np.array([0.0, 0.0, FIFTH_SPACE])
-    middle = 0.5 * (v2 + v4)
-    places = {
-        "RA": thorax.front(-188.0, 160.0),
-        "LA": thorax.front(188.0, 160.0),
-        "LL": thorax.front(100.0, -240.0),
-        "RL": thorax.front(-100.0, -240.0),
-        "V1": thorax.front(-24.0, FOURTH_SPACE),
-        "V2": v2,
-        "V3": thorax.front(middle[0], middle[2]),
-        "V4": v4,
-        "V5": thorax.skin_along(level, _around(62.0)),
-        "V6": thorax.skin_along(level, _around(90.0)),
+    front = {
+        "RA": (-188.0, 160.0),
+        "LA": (188.0, 160.0),
+        "LL": (100.0, -240.0),
+        "RL": (-100.0, -240.0),
+        "V1": (-24.0, FOURTH_SPACE),
+        "V2": (24.0, FOURTH_SPACE),
+        "V3": (54.0, 0.5 * (FOURTH_SPACE + FIFTH_SPACE)),
+        "V4": (84.0, FIFTH_SPACE),
     }
-    return Electrodes(tuple(places), np.array(list(places.values())))
+    starts = np.array([[x, 0.0, z] for x, z in front.values()] + [[0.0, 0.0, FIFTH_SPACE]] * 2)
+    directions = np.concatenate([np.tile([[0.0, -1.0, 0.0]], (len(front), 1)), _around([62.0, 90.0])])
+    return Electrodes((*front, "V5", "V6"), thorax.skin_along(starts, directions))
 
 
 def frank_electrodes(thorax: Thorax) -> Electrodes:
@@ -68,12 +65,9 @@ def frank_electrodes(thorax: Thorax) -> Electrodes:
     I and A on the right and left midaxillary lines, E and M on the midline in front and behind, C at 45 degrees between
     A and E (Frank 1956, doi:10.1161/01.CIR.13.5.737).
     """
-    level = np.array([0.0, 0.0, FIFTH_SPACE])
-    angles = {"I": -90.0, "E": 0.0, "C": 45.0, "A": 90.0, "M": 180.0}
-    places = {name: thorax.skin_along(level, _around(angle)) for name, angle in angles.items()}
-    places["F"] = thorax.front(100.0, -240.0)
-    places["H"] = thorax.back(0.0, 262.0)
-    return Electrodes(tuple(places), np.array(list(places.values())))
+    starts = np.array([[0.0, 0.0, FIFTH_SPACE]] * 5 + [[100.0, 0.0, -240.0], [0.0, 0.0, 262.0]])
+    directions = _around([-90.0, 0.0, 45.0, 90.0, 180.0, 0.0, 180.0])
+    return Electrodes(("I", "E", "C", "A", "M", "F", "H"), thorax.skin_along(starts, directions))
 
 
 def vest_electrodes(thorax: Thorax, n: int) -> Electrodes:
@@ -84,13 +78,13 @@ def vest_electrodes(thorax: Thorax, n: int) -> Electrodes:
     """
     standard = twelve_lead_electrodes(thorax)
     vest = _VESTS[n]
-    names, positions = list(standard.names), list(standard.positions)
-    for strip, azimuth in enumerate(vest.front + vest.back):
-        top = 66.0 + 104.0 * np.cos(np.radians(azimuth)) ** 2
-        for row, z in enumerate(np.linspace(top, -125.0, vest.rows)):
-            names.append(f"{chr(ord('A') + strip)}{row + 1}")
-            positions.append(thorax.skin_along(np.array([0.0, 0.0, z]), _around(azimuth)))
-    return Electrodes(tuple(names), np.array(positions))
+    strips = np.array(vest.front + vest.back)
+    top = 66.0 + 104.0 * np.cos(np.radians(strips)) ** 2
+    heights = np.linspace(top, -125.0, vest.rows, axis=1).reshape(-1)
+    starts = np.column_stack([np.zeros((len(heights), 2)), heights])
+    positions = thorax.skin_along(starts, _around(np.repeat(strips, vest.rows)))
+    names = [f"{chr(ord('A') + strip)}{row + 1}" for strip in range(len(strips)) for row in range(vest.rows)]
+    return Electrodes((*standard.names, *names), np.concatenate([standard.positions, positions]))
 
 
 #: Layouts by name.
@@ -117,7 +111,7 @@ def layout(thorax: Thorax, name: str | int) -> Electrodes:
     return LAYOUTS[key](thorax)
 
 
-def _around(azimuth: float) -> Float[np.ndarray, " 3"]:
-    """Horizontal direction, degrees from the front to the patient's left."""
-    angle = np.radians(azimuth)
-    return np.array([np.sin(angle), -np.cos(angle), 0.0])
+def _around(azimuth: Sequence[float] | np.ndarray) -> Float[np.ndarray, "n 3"]:
+    """Horizontal directions, degrees from the front to the patient's left."""
+    angle = np.radians(np.asarray(azimuth, dtype=np.float64))
+    return np.column_stack([np.sin(angle), -np.cos(angle), np.zeros(len(angle))])

@@ -4,6 +4,8 @@ Half-edge 3 t + k runs from corner k of triangle t to corner k + 1; its twin run
 operations keep the mesh closed and manifold; they are sequential and deterministic.
 """
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 from jaxtyping import Float, Int
@@ -52,22 +54,26 @@ def flip_edges(
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _next(h):
     return h + 1 if h % 3 < 2 else h - 2
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _before(h):
     return h - 1 if h % 3 > 0 else h + 2
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _distance(points, a, b):
     x, y, z = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1], points[a, 2] - points[b, 2]
     return np.sqrt(x * x + y * y + z * z)
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _upright(pa, pb, pc, normal):
     """Cosine between the triangle's normal and `normal` (not necessarily a unit vector); 0 for a sliver."""
     u0, u1, u2 = pb[0] - pa[0], pb[1] - pa[1], pb[2] - pa[2]
@@ -81,6 +87,7 @@ def _upright(pa, pb, pc, normal):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _split_long(points, corners, twins, size):
     n, m = len(points), len(corners) // 3
     room = 4 * m
@@ -108,6 +115,7 @@ def _split_long(points, corners, twins, size):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _split(org, twin, h, middle, m):
     """Put node `middle` on half-edge h; the new triangles are m and m + 1."""
     h1, h2 = _next(h), _before(h)
@@ -127,6 +135,7 @@ def _split(org, twin, h, middle, m):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _flip_edges(points, org, twin, normals):
     n = points.shape[0]
     valence = np.zeros(n, dtype=np.int64)
@@ -149,6 +158,7 @@ def _flip_edges(points, org, twin, normals):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _wants_flip(points, org, twin, h, normals, valence):
     t = twin[h]
     a, b, c, d = org[h], org[t], org[_before(h)], org[_before(t)]
@@ -180,6 +190,7 @@ def _wants_flip(points, org, twin, h, normals, valence):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _angle(points, at, a, b):
     u, v = points[a] - points[at], points[b] - points[at]
     x = u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
@@ -188,6 +199,7 @@ def _angle(points, at, a, b):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _flip(org, twin, h):
     """Replace the edge a-b of triangles (a, b, c) and (b, a, d) by c-d."""
     h1, h2 = _next(h), _before(h)
@@ -203,6 +215,7 @@ def _flip(org, twin, h):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _collapse_short(points, org, twin, size, normals):
     """Collapse in place; dead triangles get corners -1."""
     n_half = len(org)
@@ -233,6 +246,7 @@ def _collapse_short(points, org, twin, size, normals):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _may_join(org, twin, h, mark):
     """Link condition: the ends share exactly the two opposite nodes, and those keep at least three neighbors."""
     t = twin[h]
@@ -270,6 +284,7 @@ def _may_join(org, twin, h, mark):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _valence(twin, h):
     k, n = h, 0
     while True:
@@ -280,6 +295,7 @@ def _valence(twin, h):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _stays_upright(points, org, twin, h, target, up, normals, size):
     """Whether the triangles around the start of h, but the two at h, stay upright and short if it moves to `target`."""
     t = twin[h]
@@ -300,6 +316,7 @@ def _stays_upright(points, org, twin, h, target, up, normals, size):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _collapse(org, twin, h):
     """Join the end of h to its start; both triangles at h die."""
     t = twin[h]

@@ -108,7 +108,7 @@ def _cut_edges(tetrahedra: np.ndarray, values: np.ndarray) -> np.ndarray:
     inside = values[tetrahedra] < 0
     count = inside.sum(axis=1)
     order = np.argsort(~inside, axis=1, kind="stable")
-    inversions = sum((order[:, i] > order[:, j]).astype(int) for i in range(4) for j in range(i + 1, 4))
+    inversions = np.sum([order[:, i] > order[:, j] for i in range(4) for j in range(i + 1, 4)], axis=0)
     sorted_nodes = np.take_along_axis(tetrahedra, order, axis=1)
     found = []
     for n_inside, pairs in _PIECES:

@@ -14,7 +14,7 @@ _SECTIONS = (
     # z, half width, front, back, exponent
     (-330.0, 176.0, 104.0, 118.0, 2.4),
     (-260.0, 172.0, 104.0, 116.0, 2.4),
-    (-155.0, 146.0, 106.0, 98.0, 2.35),
+    (-155.0, 150.0, 109.0, 103.0, 2.35),
     (-60.0, 148.0, 114.0, 102.0, 2.4),
     (50.0, 161.0, 121.0, 118.0, 2.5),
     (130.0, 163.0, 109.0, 122.0, 2.5),
@@ -77,24 +77,20 @@ class Thorax:
         """Distance to the surface of the right lung."""
         return self._lung(points, -1.0)
 
-    def front(self, x: float, z: float) -> Float[np.ndarray, " 3"]:
-        """Return the point of the skin in front of (x, z)."""
-        return self.skin_along(np.array([x, 0.0, z]), np.array([0.0, -1.0, 0.0]))
-
-    def back(self, x: float, z: float) -> Float[np.ndarray, " 3"]:
-        """Return the point of the skin behind (x, z)."""
-        return self.skin_along(np.array([x, 0.0, z]), np.array([0.0, 1.0, 0.0]))
-
-    def skin_along(self, start: Float[np.ndarray, " 3"], direction: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
-        """Return the first point of the skin on a ray from inside, by bisection."""
-        step = np.arange(0.0, 400.0, 2.0)
-        values = self.torso(start + step[:, None] * direction)
-        high = int(np.argmax(values > 0))
-        low, top = step[high - 1], step[high]
-        for _ in range(40):
-            middle = 0.5 * (low + top)
-            low, top = (middle, top) if self.torso((start + middle * direction)[None])[0] < 0 else (low, middle)
-        return start + low * direction
+    def skin_along(
+        self, starts: Float[np.ndarray, "n 3"], directions: Float[np.ndarray, "n 3"]
+    ) -> Float[np.ndarray, "n 3"]:
+        """Return the first points of the skin on rays from inside (unit directions), by bisection."""
+        step = np.arange(0.0, 400.0, 4.0)
+        rays = starts[:, None] + step[:, None] * directions[:, None]
+        outside = self.torso(rays.reshape(-1, 3)).reshape(len(starts), -1) > 0
+        high = step[np.argmax(outside, axis=1)]
+        low = high - 4.0
+        for _ in range(30):
+            middle = 0.5 * (low + high)
+            inside = self.torso(starts + middle[:, None] * directions) < 0
+            low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+        return starts + low[:, None] * directions
 
     def _trunk(self, points: np.ndarray) -> np.ndarray:
         """Distance to the trunk without arms and cuts; the back has a furrow over the spine."""
