@@ -20,6 +20,7 @@ from einthoven.core import (
     WeightCurve,
 )
 from einthoven.geometry.generators import sphere
+from einthoven.io.cases import convert
 from einthoven.io.registry import read, write
 from einthoven.io.zarr_store import _to_node, load_operator, load_zarr, save_operator, save_zarr
 
@@ -132,19 +133,33 @@ def test_xarray_reads_it_labelled(tmp_path):
     same(made.estimate, back)
 
 
+def test_operators_as_files(tmp_path):
+    for suffix in (".npz", ".zarr"):
+        write(operator(), tmp_path / f"o{suffix}")
+        assert np.array_equal(read(tmp_path / f"o{suffix}").array("matrix"), operator().matrix)
+        found = load_operator(tmp_path / f"o{suffix}")
+        assert (found.in_sites, found.out_quantity, found.reference) == (operator().in_sites, "ecg", "wilson")
+        with pytest.raises(
+            InputError, match=r"a bare array has no sampling rate and no names, which \.(npz|zarr) files"
+        ):
+            write(np.eye(2), tmp_path / f"a{suffix}")
+
+
+def test_convert_keeps_the_geometry_of_an_operator(tmp_path):
+    save_operator(operator(), tmp_path / "o.zarr")
+    convert(tmp_path / "o.zarr", tmp_path / "o.npz")
+    convert(tmp_path / "o.npz", tmp_path / "again.zarr")
+    same(operator(), load_operator(tmp_path / "again.zarr"))
+
+
 def test_as_a_file_format(tmp_path):
     write(recording(), tmp_path / "r.zarr")
     same(recording(), read(tmp_path / "r.zarr").time_series)
     save_zarr(reconstruction(), tmp_path / "e.zarr")
     assert read(tmp_path / "e.zarr").info["method"] == "tikhonov2"
     same(reconstruction().estimate, read(tmp_path / "e.zarr").time_series)
-    write(operator(), tmp_path / "o.zarr")
-    assert np.array_equal(read(tmp_path / "o.zarr").array("matrix"), operator().matrix)
-    assert load_operator(tmp_path / "o.zarr").in_sites == operator().in_sites
     write(Electrodes(("a",), np.ones((1, 3))), tmp_path / "p.zarr")
     assert read(tmp_path / "p.zarr").names["electrodes"] == ("a",)
-    with pytest.raises(InputError, match=r"a bare array has no sampling rate and no names"):
-        write(np.eye(2), tmp_path / "a.zarr")
     with pytest.raises(InputError, match=r"cannot store a list; a Zarr store holds Recording, Surface"):
         _to_node([1])
 

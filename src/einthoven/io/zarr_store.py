@@ -8,7 +8,7 @@ store that was cut off, or that lost a file, is refused when read.
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -558,26 +558,47 @@ def write(content: Content, path: Path) -> None:
         key, positions = next(iter(content.points.items()))
         names = content.names.get(key) or tuple(str(i + 1) for i in range(len(positions)))
         save_zarr(Electrodes(names, positions), path)
-    elif content.names.get("matrix") and content.names.get("matrix:columns"):
-        info = cast(Any, content.info)
-        operator = ForwardOperator(
-            content.array("matrix"),
-            content.names["matrix:columns"],
-            content.names["matrix"],
-            info.get("in_quantity", "hsp"),
-            info.get("out_quantity", "bsp"),
-            info.get("reference", "absolute"),
-        )
-        save_zarr(operator, path)
     else:
+        save_operator(_operator_in(content, path), path)
+
+
+def read_npz(path: Path) -> Content:
+    """Read an operator's ``.npz`` as the `Content` of a file: its matrix and the names of rows and columns."""
+    return replace(_content(load_operator(path), path), format="npz")
+
+
+def write_npz(content: Content, path: Path) -> None:
+    """Write a content that is one operator; its geometry is kept by `save_operator` only."""
+    save_operator(_operator_in(content, path), path)
+
+
+def _operator_in(content: Content, path: Path) -> ForwardOperator:
+    names = content.names
+    if list(content.arrays) != ["matrix"] or "matrix" not in names or "matrix:columns" not in names:
         raise InputError(
-            f"{path}: a bare array has no sampling rate and no names, which a Zarr store needs; make a recording of it "
-            "(`content.recording(rate_hz=...)`) and write that."
+            f"{path}: a bare array has no sampling rate and no names, which {path.suffix} files need; make a recording "
+            "of it (`content.recording(rate_hz=...)`) and write that to .csv or .zarr."
         )
+    info = cast(Any, content.info)
+    return ForwardOperator(
+        content.array("matrix"),
+        names["matrix:columns"],
+        names["matrix"],
+        info.get("in_quantity", "hsp"),
+        info.get("out_quantity", "bsp"),
+        info.get("reference", "absolute"),
+    )
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
     return path.suffix.lower() == ".zarr"
 
 
-FORMATS: tuple[Format, ...] = (Format("zarr", (".zarr",), _recognizes, read, write),)
+def _recognizes_npz(path: Path, head: bytes) -> bool:
+    return head.startswith(b"PK")
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("zarr", (".zarr",), _recognizes, read, write),
+    Format("npz", (".npz",), _recognizes_npz, read_npz, write_npz),
+)
