@@ -17,7 +17,7 @@ def detect_beats(
 ) -> Float[np.ndarray, " n_beats"]:
     """Times of the R peaks, from all leads together.
 
-    The leads are band-passed and scaled by their own median amplitude of activity (so that one loud or noisy lead
+    The leads are band-passed and scaled by their own typical peak (so that one loud or noisy lead
     does not decide), the root mean square over the leads of their slopes is averaged over 80 ms, and peaks above 0.3
     of the local height (median within 5 s, at least a third of the recording's) count. A peak within 400 ms of a
     steeper one and less than half as steep is a T wave. Times are those of the largest band-passed RMS potential of
@@ -52,7 +52,9 @@ def detect_beats(
     dt = sample_interval(recording)
     check_frames(recording, int(np.ceil(1000.0 / dt)), "beat detection (one second)")
     high = min(band_hz[1], 0.4 * sampling_rate_hz(recording))
-    wave = _balanced(band_pass(recording, band_hz[0], high, order=2).values)
+    wave = band_pass(recording, band_hz[0], high, order=2).values
+    scale = _lead_scale(wave, round(1000.0 / dt))
+    wave = scale * wave
     if not wave.any():
         return np.empty(0)
     steep = np.sqrt((np.gradient(wave, dt, axis=1) ** 2).mean(axis=0))
@@ -62,9 +64,12 @@ def detect_beats(
         return np.empty(0)
     peaks = _tall(peaks, activity, dt)
     peaks = _without_t_waves(peaks, activity, dt)
-    strength = np.sqrt((wave**2).mean(axis=0))
+    # the peak itself in a wider band: a narrow one rings behind the QRS complex
+    wide = (0.4 * band_hz[0], min(2 * high, 0.45 * sampling_rate_hz(recording)))
+    sharp = scale * band_pass(recording, *wide, order=2).values
+    strength = np.sqrt((sharp**2).mean(axis=0))
     found = _refined(peaks, strength, recording.times, max(round(60.0 / dt), 1))
-    return _same_deflection(found, recording.with_values(wave))
+    return _same_deflection(found, recording.with_values(sharp))
 
 
 def _same_deflection(peaks: np.ndarray, wave: Recording) -> np.ndarray:
@@ -80,16 +85,16 @@ def _same_deflection(peaks: np.ndarray, wave: Recording) -> np.ndarray:
     return np.unique(moved)
 
 
-def _balanced(wave: np.ndarray) -> np.ndarray:
-    """Leads scaled by their typical peak (median over seconds-long parts of the largest deflection)."""
-    parts = np.array_split(np.abs(wave), max(wave.shape[1] // 1000, 1), axis=1)
-    height = np.median([p.max(axis=1) for p in parts], axis=0)
+def _lead_scale(wave: np.ndarray, per_second: int) -> np.ndarray:
+    """Factors, shape (n_sites, 1), that scale leads by their typical peak: what one second in ten exceeds."""
+    parts = np.array_split(np.abs(wave), max(wave.shape[1] // per_second, 1), axis=1)
+    height = np.percentile([p.max(axis=1) for p in parts], 90, axis=0)
     live = height > 1e-6 * height.max() if height.size and height.max() > 0 else np.zeros(len(height), dtype=bool)
     noise = np.median(np.abs(wave), axis=1)
-    # a lead without distinct peaks (noise only) says nothing: its peaks are a few times its median
-    weight = np.where(live, np.clip(height / np.where(noise > 0, noise, np.inf) / 5.0 - 1.0, 0.05, 1.0), 0.0)
+    # a lead without distinct peaks says nothing: those of white noise are about 4.5 times its median
+    weight = np.where(live, np.clip(height / np.where(noise > 0, noise, np.inf) - 4.8, 0.05, 1.0), 0.0)
     weight = np.where(live & (noise == 0), 1.0, weight)
-    return weight[:, None] * wave / np.where(live, height, 1.0)[:, None]
+    return (weight / np.where(live, height, 1.0))[:, None]
 
 
 def _tall(peaks: np.ndarray, activity: np.ndarray, dt: float) -> np.ndarray:
