@@ -347,7 +347,7 @@
       return { x: times, y: y.map((v, k) => v - residual[k]), color: m.color, width: i === state.method ? 2.2 : 1.3, alpha: i === state.method ? 1 : 0.7, name: m.label };
     });
     series.sort((a, b) => a.width - b.width);
-    series.unshift({ x: times, y, color: css("--truth"), width: 2, name: "Recorded" });
+    series.unshift({ x: times, y, color: css("--truth"), width: 3.4, name: "Recorded" });
     charts.lead.set(series);
     $("lead-title").textContent = `Lead ${data.leads.names[lead]}`;
     $("lead-line").textContent = `${data.leads.quantity}, reference ${data.leads.reference}`;
