@@ -29,7 +29,7 @@ MAX_ELECTRODE_DISTANCE_MM = 10.0
 LEAST_GAP = 0.05
 
 
-def check_units(surface: Surface, *, plausible: tuple[float, float] = PLAUSIBLE_MM) -> None:
+def check_units(surface: Surface, *, plausible: tuple[float | int, float | int] = PLAUSIBLE_MM) -> None:
     """Raise unless the surface's extent is plausible in millimeters.
 
     Parameters
@@ -58,7 +58,7 @@ def check_units(surface: Surface, *, plausible: tuple[float, float] = PLAUSIBLE_
     )
 
 
-def check_triangles(surface: Surface, *, sliver: float = SLIVER) -> None:
+def check_triangles(surface: Surface, *, sliver: float | int = SLIVER) -> None:
     """Raise if the surface has isolated or coinciding nodes, flat or sliver triangles, or a triangle twice.
 
     Parameters
@@ -91,7 +91,7 @@ def check_triangles(surface: Surface, *, sliver: float = SLIVER) -> None:
         raise GeometryError(f"{surface.name}: faces {some(np.sort(first[count > 1]))} occur twice. Delete the copies.")
 
 
-def coinciding_nodes(surface: Surface, *, tolerance: float = 1e-9) -> Int[np.ndarray, "n 2"]:
+def coinciding_nodes(surface: Surface, *, tolerance: float | int = 1e-9) -> Int[np.ndarray, "n 2"]:
     """Pairs of nodes closer than `tolerance` times the surface's extent."""
     from scipy.spatial import KDTree
 
@@ -172,7 +172,7 @@ def _inside(inner: Surface, outer: Surface) -> Bool[np.ndarray, " n_points"]:
     return inside
 
 
-def check_gap(inner: Surface, outer: Surface, *, least: float = LEAST_GAP) -> float:
+def check_gap(inner: Surface, outer: Surface, *, least: float | int = LEAST_GAP) -> float:
     """Return the smallest distance between nodes of one surface and the other, mm; raise if it is too small.
 
     Parameters
@@ -202,7 +202,7 @@ def check_gap(inner: Surface, outer: Surface, *, least: float = LEAST_GAP) -> fl
 
 
 def check_electrodes(
-    electrodes: Electrodes, skin: Surface, *, max_distance: float = MAX_ELECTRODE_DISTANCE_MM
+    electrodes: Electrodes, skin: Surface, *, max_distance: float | int = MAX_ELECTRODE_DISTANCE_MM
 ) -> Float[np.ndarray, " n_electrodes"]:
     """Return every electrode's distance from the skin, mm; raise if one is too far.
 
@@ -324,7 +324,7 @@ def check_conductor(conductor: VolumeConductor, *hearts: Surface) -> tuple[int |
     return (*among, *(_parent(heart, regions) for heart in hearts))
 
 
-def check_case(case: Case, *, max_electrode_distance: float = MAX_ELECTRODE_DISTANCE_MM) -> dict[str, float]:
+def check_case(case: Case, *, max_electrode_distance: float | int = MAX_ELECTRODE_DISTANCE_MM) -> dict[str, float]:
     """Check a whole case: every surface, how they nest, and the electrodes on the skin.
 
     Parameters
@@ -374,9 +374,9 @@ def check_memory(
     n_unknowns: int,
     n_sources: int,
     *,
-    available: float | None = None,
-    copies: float = 2.0,
-    share: float = 0.8,
+    available: float | int | None = None,
+    copies: float | int = 2.0,
+    share: float | int = 0.8,
 ) -> float:
     """Return the memory that dense boundary-element matrices need, in GiB; raise if it is not there.
 

@@ -1,6 +1,7 @@
 """Compiled edge collapse and edge flips; imported only by functions that use them."""
 
 import heapq
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -16,11 +17,13 @@ MOST_AROUND = 14
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _cross(a, b):
     return np.array((a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]))
 
 
 @numba.njit(cache=True)
+@no_type_check
 def quality(a, b, c):
     """4 sqrt(3) area / sum of squared edges: 1 for an equilateral triangle, 0 for a flat one."""
     n = _cross(b - a, c - a)
@@ -53,6 +56,7 @@ def quadrics(points, triangles, border_edges):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _solve(a, b):
     """Solution of a 3 x 3 system."""
     c0, c1, c2 = _cross(a[1], a[2]), _cross(a[2], a[0]), _cross(a[0], a[1])
@@ -60,6 +64,7 @@ def _solve(a, b):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _placement(i, j, points, quadrics, fixed, border):
     """Where the collapsed edge goes, and its cost; infinite if both ends must stay."""
     matrix, vector, scalar = quadrics
@@ -85,6 +90,7 @@ def _placement(i, j, points, quadrics, fixed, border):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _neighbors(node, around, count, triangles, out):
     """Fill `out` with the nodes around a node; return how many."""
     m = 0
@@ -105,6 +111,7 @@ def _neighbors(node, around, count, triangles, out):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _allowed(i, j, place, state, work):
     """Whether collapsing edge ij into `place` keeps topology, orientation and decent triangles."""
     points, triangles, around, count, _, border = state
@@ -148,6 +155,7 @@ def _allowed(i, j, place, state, work):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _tables(triangles, n, width):
     around, count = np.full((n, width), -1, np.int64), np.zeros(n, np.int64)
     for t in range(len(triangles)):
@@ -159,6 +167,7 @@ def _tables(triangles, n, width):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _merge(i, j, state, alive_triangle):
     """Let node i take over the triangles of node j; those on the edge vanish."""
     _, triangles, around, count, fixed, border = state
@@ -190,6 +199,7 @@ def _merge(i, j, state, alive_triangle):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def collapse(points, triangles, fixed, border, planes, n_wanted):
     """Collapse edges, cheapest first, until `n_wanted` nodes are left; arrays are changed in place.
 
@@ -240,6 +250,7 @@ def collapse(points, triangles, fixed, border, planes, n_wanted):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _opposite_angle(p, a, b):
     u, v = a - p, b - p
     n = _cross(u, v)
@@ -247,6 +258,7 @@ def _opposite_angle(p, a, b):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _may_flip(i, j, p, q):
     """Whether edge ij between triangles ijp and jiq should become pq: not Delaunay, nearly flat, nothing turned."""
     if _opposite_angle(p, i, j) + _opposite_angle(q, j, i) < np.pi + 1e-6:
@@ -261,6 +273,7 @@ def _may_flip(i, j, p, q):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def flip(points, triangles):
     """Flip edges in place, one pass, where the opposite angles exceed 180 degrees and the surface is nearly flat."""
     owner = {(0, 0): 0}

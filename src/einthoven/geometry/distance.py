@@ -12,7 +12,7 @@ from einthoven.geometry import operators
 
 def geodesic(
     surface: Surface,
-    sources: Sequence[int] | Int[np.ndarray, " n_sources"],
+    sources: Sequence[int] | Sequence[np.integer] | Int[np.ndarray, " n_sources"],
     *,
     offsets: Float[np.ndarray, " n_sources"] | None = None,
 ) -> Float[np.ndarray, " n_points"]:
@@ -51,7 +51,7 @@ def geodesic(
 
 
 def geodesic_matrix(
-    surface: Surface, sources: Sequence[int] | Int[np.ndarray, " n_sources"]
+    surface: Surface, sources: Sequence[int] | Sequence[np.integer] | Int[np.ndarray, " n_sources"]
 ) -> Float[np.ndarray, "n_sources n_points"]:
     """Distances along the surface from each source node on its own, mm; rows as in `geodesic`."""
     from einthoven.geometry import kernels
@@ -62,7 +62,7 @@ def geodesic_matrix(
 
 
 def along_edges(
-    surface: Surface, sources: Sequence[int] | Int[np.ndarray, " n_sources"]
+    surface: Surface, sources: Sequence[int] | Sequence[np.integer] | Int[np.ndarray, " n_sources"]
 ) -> Float[np.ndarray, " n_points"]:
     """Length of the shortest path along edges to the nearest source node, mm: an upper bound of `geodesic`."""
     from scipy.sparse import csr_array
@@ -75,7 +75,9 @@ def along_edges(
     return np.asarray(dijkstra(graph, directed=False, indices=nodes, min_only=True), dtype=np.float64)
 
 
-def _checked_sources(surface: Surface, sources: Sequence[int] | np.ndarray) -> Int[np.ndarray, " n_sources"]:
+def _checked_sources(
+    surface: Surface, sources: Sequence[int] | Sequence[np.integer] | np.ndarray
+) -> Int[np.ndarray, " n_sources"]:
     nodes = np.atleast_1d(np.array(sources, dtype=np.int64))
     if not nodes.size:
         raise InputError(f"{surface.name}: a distance needs at least one source node; got none.")

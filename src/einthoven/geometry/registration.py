@@ -232,7 +232,7 @@ class Snapped:
         )
 
 
-def snap(electrodes: Electrodes, skin: Surface, *, max_distance: float = 10.0) -> Snapped:
+def snap(electrodes: Electrodes, skin: Surface, *, max_distance: float | int = 10.0) -> Snapped:
     """Move digitized electrodes to the closest points of the skin.
 
     Parameters

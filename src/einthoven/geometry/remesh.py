@@ -95,7 +95,7 @@ def decimated(
     surface: Surface,
     n_points: int,
     *,
-    keep: Sequence[int] | Int[np.ndarray, " n_keep"] = (),
+    keep: Sequence[int] | Sequence[np.integer] | Int[np.ndarray, " n_keep"] = (),
     smoothing: int = 10,
 ) -> Remeshed:
     """Coarser version with `n_points` nodes: edges are collapsed, then triangles evened out on the old surface.
@@ -208,7 +208,9 @@ def _without_damage(
         points[nodes] = surface.points[nodes]
 
 
-def _checked(surface: Surface, n_points: int, keep: Sequence[int] | np.ndarray) -> Int[np.ndarray, " n_keep"]:
+def _checked(
+    surface: Surface, n_points: int, keep: Sequence[int] | Sequence[np.integer] | np.ndarray
+) -> Int[np.ndarray, " n_keep"]:
     """The nodes to keep, once everything asked for makes sense."""
     kept = np.array(keep, dtype=np.int64).reshape(-1)
     bad = kept[(kept < 0) | (kept >= surface.n_points)]
