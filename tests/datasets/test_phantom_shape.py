@@ -143,7 +143,7 @@ def test_torso_has_adult_girths_and_volume(phantom):
 
 
 def test_lungs_have_adult_volumes(phantom):
-    """Between functional residual and total capacity of men, 3.3 and 7 l (ICRP 89, doi:10.1016/S0146-6453(03)00002-2)."""
+    """Between functional residual and total capacity of men, 3.3 and 7 l (ICRP 89, 10.1016/S0146-6453(03)00002-2)."""
     left, right = phantom.left_lung.volume / 1e6, phantom.right_lung.volume / 1e6
     assert 3.3 < left + right < 7.0
     assert 0.75 < left / right < 0.98  # the heart takes its room from the left lung
