@@ -203,3 +203,23 @@ def test_binary_with_pieces_replaced(name, data, folder):
         return [original[:start] + data.draw(st.binary(max_size=16)) + original[stop:]]
 
     try_all(path, files[0], variants)
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_older_vtk_files(kind, tmp_path):
+    """Version 4.2, text and binary: VTK itself crashes on some of these, so they must not reach it."""
+    import pyvista
+    from vtkmodules.vtkIOLegacy import vtkPolyDataWriter
+
+    heart = octahedron()
+    faces = np.column_stack([np.full(heart.n_triangles, 3), heart.triangles]).ravel()
+    writer = vtkPolyDataWriter()
+    writer.SetFileName(str(tmp_path / "a.vtk"))
+    writer.SetInputData(pyvista.PolyData(heart.points, faces))
+    writer.SetFileVersion(42)
+    writer.SetFileType(kind)
+    writer.Write()
+    path = tmp_path / "a.vtk"
+    np.testing.assert_array_equal(read(path).surface().triangles, heart.triangles)
+    for variants in (cuts, flips, counts):
+        assert "refused" in try_all(path, path, variants)

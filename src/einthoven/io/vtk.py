@@ -16,6 +16,8 @@ from einthoven.io.formats import Format
 _TRIANGLE, _TETRAHEDRON = 5, 10
 _HARMLESS_CELLS = {0, 1}  # empty cells and single vertices
 _LEGACY_COUNT = re.compile(rb"^(POINTS|POLYGONS|CELLS|CELL_TYPES)[ \t]+(\d+)", re.MULTILINE)
+_LEGACY_VERSION = re.compile(rb"# vtk DataFile Version (\d+)\.(\d+)[ \t\r]*\n")
+_LEGACY_CELLS = re.compile(rb"^(POLYGONS|CELLS)[ \t]+(\d+)[ \t]+(\d+)[ \t\r]*\n", re.MULTILINE)
 _XML_COUNT = re.compile(rb'NumberOf(Points|Cells|Polys|Verts|Lines|Strips)="(\d+)"')
 #: Numbers that a byte of a compressed XML file may stand for.
 MOST_PER_BYTE = 1000
@@ -65,6 +67,38 @@ def _check_counts(path: Path) -> None:
                 f"promises {count} {match[1].decode().lower()}, which do not fit in it. Is it cut off or altered?",
                 where=f"byte {place}",
             )
+    if legacy:
+        _check_legacy_cells(path, raw)
+
+
+def _check_legacy_cells(path: Path, raw: bytes) -> None:
+    """Refuse a legacy file whose version does not fit its cells, or whose cells do not end: VTK would crash on them."""
+    version = _LEGACY_VERSION.match(raw)
+    if version is None:
+        raise FileFormatError(path, "its version is not two numbers; the file is damaged.", where="line 1")
+    with_offsets = b"\nOFFSETS " in raw
+    for match in _LEGACY_CELLS.finditer(raw):
+        where, count, size = f"byte {match.start()}", int(match[2]), int(match[3])
+        if with_offsets != (int(version[1]) >= 5):
+            raise FileFormatError(path, "its cells do not have the layout of its version; it is damaged.", where=where)
+        if with_offsets:
+            continue
+        values, at = _legacy_numbers(raw, match.end(), size), 0
+        for _ in range(count):
+            if at >= len(values) or not 0 <= values[at] < size:
+                break
+            at += int(values[at]) + 1
+        if at != size:
+            raise FileFormatError(path, f"its {count} cells do not fill their {size} numbers.", where=where)
+
+
+def _legacy_numbers(raw: bytes, start: int, size: int) -> np.ndarray:
+    """Return up to `size` whole numbers that begin at `start`; fewer where the file ends or something else stands."""
+    if b"\nBINARY" in raw[:512]:
+        return np.frombuffer(raw, ">i4", min(size, (len(raw) - start) // 4), start)
+    words = raw[start:].split(maxsplit=size)[:size]
+    good = next((k for k, word in enumerate(words) if not word.isdigit() or len(word) > 18), len(words))
+    return np.array(words[:good], dtype=np.int64)
 
 
 def _load(path: Path) -> Any:
@@ -103,6 +137,7 @@ def _cells(path: Path, data: Any, points: np.ndarray) -> tuple[tuple[Surface, ..
     if isinstance(data, pyvista.PolyData):
         if data.n_lines or data.n_strips:
             raise FileFormatError(path, "holds lines or strips; keep its triangles only (ParaView: Triangulate).")
+        _check_offsets(path, data.GetPolys())
         faces = np.asarray(data.faces, dtype=np.int64)
         if faces.size == 0:
             return (), ()
@@ -125,6 +160,16 @@ def _cells(path: Path, data: Any, points: np.ndarray) -> tuple[tuple[Surface, ..
     surfaces = (_surface(path, points, cells[_TRIANGLE]),) if _TRIANGLE in cells else ()
     volumes = (_volume(data, points, cells[_TETRAHEDRON]),) if _TETRAHEDRON in cells else ()
     return surfaces, volumes
+
+
+def _check_offsets(path: Path, polygons: Any) -> None:
+    """Refuse faces whose beginnings lie outside their list of nodes; VTK would crash on them."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+
+    offsets = vtk_to_numpy(polygons.GetOffsetsArray()).astype(np.int64)
+    size = polygons.GetConnectivityArray().GetNumberOfValues()
+    if offsets.size and (offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != size):
+        raise FileFormatError(path, f"the beginnings of its faces do not fit their {size} nodes. Is the file damaged?")
 
 
 def _check_indices(path: Path, cells: dict[int, np.ndarray], n_points: int) -> None:
