@@ -58,7 +58,7 @@ def test_decimation_keeps_shape_and_topology(surface, share):
     edge = quality.edge_lengths(coarse).mean()
     assert closest_points(coarse, surface.points).distance.max() < 0.35 * edge
     good = quality.triangle_quality(coarse)
-    assert good.mean() > 0.85
+    assert good.mean() > (0.85 if share > 0.5 else 0.75)  # a quarter of the torus: six nodes around its tube
     assert good.min() > 0.25
     assert carry.shape == (n, surface.n_points)
     assert np.abs(carry.sum(axis=1) - 1).max() < 1e-12
