@@ -127,7 +127,7 @@ def _consensus(local: np.ndarray, pairs: np.ndarray, delays: np.ndarray, agreeme
     node_weight = np.isfinite(local).astype(float)
     anchor = np.where(np.isfinite(local), local, np.nanmedian(local))
     # a node that neither moves nor agrees with anyone takes the mean of its neighbors
-    blind = (node_weight == 0) & (np.abs(difference).T @ edge_weight == 0)
+    blind = (node_weight == 0) & (abs(difference).T @ edge_weight == 0)
     loose = blind[pairs].any(axis=1) * 1e-6
     times = anchor.copy()
     for iteration in range(_ITERATIONS):
