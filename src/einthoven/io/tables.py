@@ -25,6 +25,8 @@ from einthoven.io.formats import Format
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _UNITED = re.compile(r"^(?P<name>.*?)[\s_]*[\[(_](?P<unit>[A-Za-zµ]+)[\])]?$")
+#: Lines at the beginning and at the end of a file from which its delimiter is told.
+SAMPLED_LINES = 10
 _NAME_HEADS = {"name", "site", "lead", "electrode", "channel", "label", "node", "id"}
 _TIME_HEADS = {"time", "t", "times"}
 _TRIANGLE_HEADS = {
@@ -139,20 +141,28 @@ def _text(path: Path) -> str:
 
 
 def _split(path: Path, kept: list[str], lines: list[int]) -> list[list[str]]:
-    candidates = []
-    for delimiter in (",", ";", "\t", None):
-        rows = _cells(path, kept, delimiter)
-        width = Counter(len(row) for row in rows).most_common(1)[0][0]
-        odd = sum(len(row) != width for row in rows)
-        numbers = sum(_is_number(c) or (delimiter == ";" and _COMMA.fullmatch(c) is not None) for r in rows for c in r)
-        candidates.append((width > 1, -odd, numbers, rows, width))
-    _, _, _, rows, width = max(candidates, key=lambda c: c[:3])
+    sample = kept if len(kept) <= 2 * SAMPLED_LINES else kept[:SAMPLED_LINES] + kept[-SAMPLED_LINES:]
+    delimiter = max((",", ";", "\t", None), key=lambda d: _fitness(_cells(path, sample, d), d))
+    rows = _cells(path, kept, delimiter)
+    width = _usual_width(rows)
     for row, line in zip(rows, lines, strict=True):
         if len(row) != width:
             raise FileFormatError(
                 path, f"has {len(row)} cells where most lines have {width}. Mend the line.", where=f"line {line}"
             )
     return rows
+
+
+def _usual_width(rows: list[list[str]]) -> int:
+    return Counter(len(row) for row in rows).most_common(1)[0][0]
+
+
+def _fitness(rows: list[list[str]], delimiter: str | None) -> tuple[bool, int, int]:
+    """How well a delimiter splits: into several cells, as many in every line, and numbers at that."""
+    width = _usual_width(rows)
+    odd = sum(len(row) != width for row in rows)
+    numbers = sum(_is_number(c) or (delimiter == ";" and _COMMA.fullmatch(c) is not None) for r in rows for c in r)
+    return width > 1, -odd, numbers
 
 
 def _cells(path: Path, kept: list[str], delimiter: str | None) -> list[list[str]]:
