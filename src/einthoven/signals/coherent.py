@@ -57,7 +57,7 @@ def spatiotemporal_activation_times(
     the map is then smoothed as much as its own noise asks for (`smooth_map`). Mean absolute errors on a simulated
     front around a sphere (642 nodes, descents of 10 mV, 8 ms long; four seeds), white noise of 1 / 2 / 4 mV: steepest
     descent 6.2 / 43 / 76 ms, after smoothing the derivative by the same 4 ms 0.20 / 0.41 / 1.09 ms, this function
-    0.17 / 0.31 / 0.45 ms (``tests/signals/test_signals_activation.py`` holds the simulation).
+    0.20 / 0.31 / 0.45 ms (``tests/signals/test_signals_activation.py`` holds the simulation).
     """
     recording = recording.select(surface.node_names)
     local = activation_times(recording, window=window, smooth_ms=smooth_ms)
@@ -67,7 +67,9 @@ def spatiotemporal_activation_times(
     steep = steep[:, window_frames(recording, window)]
     pairs = surface.edges.vertices
     delays, agreement = neighbor_delays(steep, pairs, sample_interval(recording), max_delay_ms=max_delay_ms)
-    return smooth_map(surface, _consensus(local, pairs, delays, agreement))
+    dt = sample_interval(recording)
+    times = _consensus(local, pairs, delays, agreement, edge_least=dt, node_limit=max(smooth_ms / 2, dt))
+    return smooth_map(surface, times)
 
 
 def neighbor_delays(
@@ -114,8 +116,20 @@ def neighbor_delays(
     return delays, np.clip(peaks, 0.0, 1.0)
 
 
-def _consensus(local: np.ndarray, pairs: np.ndarray, delays: np.ndarray, agreement: np.ndarray) -> np.ndarray:
-    """Robust least squares over nodes and edges by reweighting."""
+def _consensus(
+    local: np.ndarray,
+    pairs: np.ndarray,
+    delays: np.ndarray,
+    agreement: np.ndarray,
+    *,
+    edge_least: float,
+    node_limit: float,
+) -> np.ndarray:
+    """Robust least squares over nodes and edges by reweighting.
+
+    Delays between neighbors share the bias of what both see from afar, so their scale is at least `edge_least`, and
+    that of the local times at most `node_limit` (both ms): else the delays, alike among themselves, would outvote them.
+    """
     from scipy.sparse import coo_matrix, diags
     from scipy.sparse.linalg import spsolve
 
@@ -130,12 +144,15 @@ def _consensus(local: np.ndarray, pairs: np.ndarray, delays: np.ndarray, agreeme
     blind = (node_weight == 0) & (abs(difference).T @ edge_weight == 0)
     loose = blind[pairs].any(axis=1) * 1e-6
     times = anchor.copy()
+    used = edge_weight > 0
+    edge_weight = edge_weight / (np.median(edge_weight[used]) if used.any() else 1.0)
     for iteration in range(_ITERATIONS):
         edge_residual, node_residual = difference @ times - delays, times - anchor
         if iteration == 0:
-            edge_residual[:], edge_scale, node_scale = 0.0, 1.0, _scale(local - np.nanmedian(local), node_weight)
+            edge_residual[:], edge_scale, node_scale = 0.0, edge_least, node_limit
         else:
-            edge_scale, node_scale = _scale(edge_residual, edge_weight), _scale(node_residual, node_weight)
+            edge_scale = max(_scale(edge_residual, edge_weight), edge_least)
+            node_scale = min(_scale(node_residual, node_weight), node_limit)
         w = edge_weight / edge_scale**2 / (1.0 + (edge_residual / edge_scale) ** 2)
         a = node_weight / node_scale**2 / (1.0 + (node_residual / node_scale) ** 2)
         w = w + loose * max(w.max(), a.max())
