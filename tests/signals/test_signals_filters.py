@@ -194,3 +194,9 @@ def test_baseline_messages():
         remove_baseline_median(recording(tone(3.0)[:200], times=TIMES[:200]))
     with pytest.raises(InputError, match="holds no frame"):
         subtract_level(source, -20.0, -10.0)
+
+
+def test_a_straight_line_passes_a_low_pass_up_to_its_ends():
+    line = 0.01 * TIMES[:200] + 3.0
+    filtered = low_pass(recording(line, times=TIMES[:200]), 20.0).values[0]
+    np.testing.assert_allclose(filtered, line, atol=2e-3)
