@@ -170,6 +170,7 @@ def objective(op: ForwardOperator, y: np.ndarray, lambda_: float):
     return value, g, weights, scale
 
 
+@pytest.mark.slow
 def test_total_variation_reaches_the_minimum(tiny):
     op, y, lambda_ = tiny.operator, tiny.recording.values, 0.1
     found = TotalVariation(Fixed(lambda_), tolerance=1e-6, max_iterations=5000).reconstruct(op, tiny.recording)
