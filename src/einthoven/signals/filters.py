@@ -60,8 +60,8 @@ def _butterworth(recording: Recording, corners: tuple[float, ...], kind: str, or
     if order < 1:
         raise InputError(f"the order of a filter must be at least 1; got {order}.")
     sections = np.asarray(butter(order, np.squeeze(corners), btype=kind, fs=rate, output="sos"))
-    # as much reflected signal as the slowest corner rings; at least three times the filter's length
-    ring = int(np.ceil(rate / min(corners)))
+    # three periods of the slowest corner of reflected signal; at least three times the filter's length
+    ring = int(np.ceil(3 * rate / min(corners)))
     least = 3 * (2 * len(sections) + 1)
     if kind != "lowpass":
         _check_period(recording, min(corners))
