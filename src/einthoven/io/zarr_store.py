@@ -9,6 +9,7 @@ store that was cut off, or that lost a file, is refused when read.
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -263,12 +264,19 @@ def _operator_of(node: _Node) -> ForwardOperator:
     )
 
 
+def _source_attributes(source: Source) -> dict[str, Any]:
+    found: dict[str, Any] = {"quantity": source.quantity}
+    if source.intracellular_conductivity is not None:
+        found["intracellular_conductivity"] = float(source.intracellular_conductivity)
+    return found
+
+
 def _case_node(case: Case) -> _Node:
     node = _Node("case", {"name": case.name, "info": dict(case.info), "n_sources": len(case.sources)})
     node.groups["conductor"] = _conductor_node(case.conductor)
     node.groups["electrodes"] = _electrodes_node(case.electrodes)
     for i, source in enumerate(case.sources):
-        child = _Node("source", {"quantity": source.quantity}, groups={"surface": _surface_node(source.surface)})
+        child = _Node("source", _source_attributes(source), groups={"surface": _surface_node(source.surface)})
         if source.truth is not None:
             child.groups["truth"] = _recording_node(source.truth)
         node.groups[f"source_{i}"] = child
@@ -282,7 +290,8 @@ def _case_of(node: _Node) -> Case:
     for i in range(int(node.attrs["n_sources"])):
         child = node.groups[f"source_{i}"]
         truth = _recording_of(child.groups["truth"]) if "truth" in child.groups else None
-        sources.append(Source(_surface_of(child.groups["surface"]), child.attrs["quantity"], truth))
+        conductivity = child.attrs.get("intracellular_conductivity")
+        sources.append(Source(_surface_of(child.groups["surface"]), child.attrs["quantity"], truth, conductivity))
     return Case(
         name=node.attrs["name"],
         conductor=_conductor_of(node.groups["conductor"]),
@@ -373,11 +382,20 @@ def _write_store(node: _Node, path: Path) -> None:
 
 
 def _write_group(group: Any, node: _Node, prefix: str, sums: dict[str, int]) -> None:
+    from zarr.codecs import ZstdCodec
+
     group.attrs.update({"kind": node.kind, **node.attrs})
     for name, (dims, values) in node.arrays.items():
         attrs = {k: v for k, v in node.attrs.items() if name == "potential"}
         if values.dtype.kind == "T":
-            made = group.create_array(name, shape=values.shape, dtype="string", dimension_names=dims, attributes=attrs)
+            made = group.create_array(
+                name,
+                shape=values.shape,
+                dtype="string",
+                dimension_names=dims,
+                attributes=attrs,
+                compressors=ZstdCodec(checksum=True),  # so that a damaged number of texts is noticed before it is used
+            )
         else:
             made = group.create_array(
                 name,
@@ -438,6 +456,7 @@ def _read_group(group: Any, prefix: str, sums: dict[str, int], path: Path) -> _N
         if not hasattr(member, "shape"):
             node.groups[name] = _read_group(member, f"{key}/", sums, path)
             continue
+        _check_size(path, key, member)
         try:
             values = np.asarray(member[...])
         except Exception as error:
@@ -448,6 +467,18 @@ def _read_group(group: Any, prefix: str, sums: dict[str, int], path: Path) -> _N
             )
         node.arrays[name] = ((), values)
     return node
+
+
+def _check_size(path: Path, key: str, member: Any) -> None:
+    """Refuse an array that promises far more than its chunks can hold, before room is made for it."""
+    chunks = [f for f in (path / key).rglob("*") if f.is_file() and f.name != "zarr.json"]
+    stored = sum(f.stat().st_size for f in chunks)
+    most = 16_000_000 + 100_000 * stored if stored else 1_000_000_000
+    promised = max(member.nbytes, prod(member.chunks) * member.dtype.itemsize)
+    if promised > most:
+        raise FileFormatError(
+            path, f"array {key!r} promises {promised} bytes and has {stored} on disk; the store is damaged."
+        )
 
 
 def _line(error: Exception) -> str:
