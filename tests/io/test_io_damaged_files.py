@@ -124,6 +124,7 @@ def test_changed_bytes(name, folder):
         try_all(path, victim, flips)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_swollen_counts_take_no_memory(name, folder):
     path, files = sample(name, folder)
