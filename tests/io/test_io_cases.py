@@ -44,7 +44,7 @@ def make_case(**changes) -> Case:
         "conductor": VolumeConductor(Region(torso, 0.2), (Region(lung, 1 / 30),)),
         "sources": (
             Source(heart, "hsp", Recording(rng.normal(size=(42, 7)), times, heart.node_names, "hsp", "recorder")),
-            Source(vm, "vm", Recording(rng.normal(size=(3, 7)), times, tuple(vm.node_names[i] for i in nodes), "vm")),
+            Source(vm, "vm", Recording(rng.normal(size=(3, 7)), times, tuple(vm.node_names[i] for i in nodes), "vm"), 0.04),
         ),
         "electrodes": Electrodes(names, torso.points[:12]),
         "recording": Recording(rng.normal(size=(12, 7)) / 3, times, names, "bsp", "wilson"),
@@ -75,7 +75,7 @@ def same_case(a: Case, b: Case):
         assert x.conductivity == y.conductivity
     for x, y in zip(a.sources, b.sources, strict=True):
         same_surface(x.surface, y.surface)
-        assert x.quantity == y.quantity
+        assert (x.quantity, x.intracellular_conductivity) == (y.quantity, y.intracellular_conductivity)
         same_recording(x.truth, y.truth)
     assert a.electrodes.names == b.electrodes.names
     assert np.array_equal(a.electrodes.positions, b.electrodes.positions)

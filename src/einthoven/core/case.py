@@ -23,14 +23,23 @@ class Source:
     truth
         Potentials at the surface's nodes (sites named as `Surface.node_names`), or None. May cover
         only part of the nodes.
+    intracellular_conductivity
+        mS/mm, of a ``"vm"`` source: potentials outside are proportional to it. None: the default of
+        `einthoven.forward.bem.double_layer`.
     """
 
     surface: Surface
     quantity: Quantity = "hsp"
     truth: Recording | None = None
+    intracellular_conductivity: float | None = None
 
     def __post_init__(self):
         self.surface.check_closed()
+        if self.intracellular_conductivity is not None and not 0 < self.intracellular_conductivity < 1e4:
+            raise InputError(
+                f"{self.surface.name}: the intracellular conductivity must be positive and in S/m (= mS/mm); got "
+                f"{self.intracellular_conductivity:g}. Typical: 0.02 to 0.2."
+            )
         if self.quantity not in ("hsp", "vm"):
             raise InputError(f"{self.surface.name}: a source is 'hsp' or 'vm'; got {self.quantity!r}.")
         if self.truth is not None:

@@ -113,6 +113,9 @@ class HeartTable(_SurfaceTable):
         "endo+epicardial surface."
     )
     truth: TruthTable | None = Field(None, description="Potentials to compare with, if there are any.")
+    intracellular_conductivity: float | None = Field(
+        None, gt=0, lt=1e4, description="S/m, of a `vm` heart: potentials outside are proportional to it."
+    )
 
 
 class ElectrodesTable(_Table):

@@ -243,7 +243,7 @@ class _Folder:
         surface = self.surface(spec, table, key=key, place=place)
         truth = self.truth(table.truth, surface, quantity=table.quantity, place=place) if table.truth else None
         with self.within(place):
-            return Source(surface, table.quantity, truth)
+            return Source(surface, table.quantity, truth, table.intracellular_conductivity)
 
     def truth(self, table: TruthTable, surface: Surface, *, quantity: Any, place: str) -> Recording:
         place = f"{place}.truth"
@@ -508,6 +508,8 @@ def _write_folder(case: Case, folder: Path) -> None:
     for source in case.sources:
         key = _key(source.surface.name, used)
         table = _surface_table(source.surface, folder, key=key) | {"quantity": source.quantity}
+        if source.intracellular_conductivity is not None:
+            table["intracellular_conductivity"] = float(source.intracellular_conductivity)
         if source.truth is not None:
             tables.write_recording(folder / f"{key}_truth.csv", source.truth)
             table["truth"] = {"file": f"{key}_truth.csv", "reference": source.truth.reference}

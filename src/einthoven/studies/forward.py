@@ -33,8 +33,11 @@ def build_operator(case: Case, *, quantity: Quantity | None = None) -> ForwardOp
     from einthoven.forward import bem
 
     source = case.source(quantity)
-    build = bem.transfer if source.quantity == "hsp" else bem.double_layer
-    return build(source.surface, case.conductor, case.electrodes)
+    if source.quantity == "hsp":
+        return bem.transfer(source.surface, case.conductor, case.electrodes)
+    given = source.intracellular_conductivity
+    conductivity = bem.INTRACELLULAR_CONDUCTIVITY if given is None else given
+    return bem.double_layer(source.surface, case.conductor, case.electrodes, intracellular_conductivity=conductivity)
 
 
 def forward_case(case: Case, *, quantity: Quantity | None = None, progress: Progress = silent) -> ForwardResult:

@@ -223,7 +223,7 @@ def phantom_case(
         conductor=phantom.conductor,
         sources=(
             Source(phantom.envelope, "hsp", to_envelope.record(vm)),
-            Source(phantom.heart, "vm", _carried(vm, fine.heart, phantom.heart)),
+            Source(phantom.heart, "vm", _carried(vm, fine.heart, phantom.heart), INTRACELLULAR_CONDUCTIVITY),
         ),
         electrodes=phantom.electrodes(electrodes),
         recording=noisy.average_referenced(),

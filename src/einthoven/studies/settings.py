@@ -6,42 +6,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ImagingSettings(BaseModel):
-    """Everything that decides an imaging run besides the case itself.
-
-    Parameters
-    ----------
-    methods
-        Names of inverse methods (`einthoven.inverse.registry.METHODS`).
-    rule
-        Name of the weight rule, as on the command line (``lcurve``, ``fixed:0.01``, ...).
-    gamma
-        Robust GCV's parameter, between 0 and 1; None for the default.
-    quantity
-        Which heart surface to image: ``hsp`` or ``vm``; None for the case's first.
-    reference
-        Reference to bring the leads to: ``average``, ``wilson``, an electrode's name, or None to keep
-        the recording's own.
-    window_ms
-        First and last time to image, or None for the whole recording.
-    leads
-        Names of the leads to use, or None for all of them.
-    exclude
-        Names of leads to leave out.
-    noise_window_ms
-        A quiet window: the noise covariance is estimated there and the data are whitened.
-    sigma_mv
-        Noise level for the discrepancy principle; None to estimate it.
-    """
+    """Everything that decides an imaging run besides the case itself; times in ms, potentials in mV."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     methods: tuple[str, ...] = ("tikhonov2",)
+    """Names of inverse methods (`einthoven.inverse.registry.METHODS`)."""
     rule: str = "lcurve"
+    """Name of the weight rule, as on the command line (``lcurve``, ``fixed:0.01``, ...)."""
     gamma: float | None = Field(default=None, gt=0, le=1)
+    """Robust GCV's parameter; None for the default."""
     quantity: Literal["hsp", "vm"] | None = None
+    """Which heart surface to image; None for the case's first."""
     reference: str | None = None
+    """Bring the leads to ``average``, ``wilson`` or an electrode's name; None keeps the recording's own."""
     window_ms: tuple[float, float] | None = None
+    """First and last time to image; None for the whole recording."""
     leads: tuple[str, ...] | None = None
+    """Names of the leads to use; None for all of them."""
     exclude: tuple[str, ...] = ()
+    """Names of leads to leave out."""
     noise_window_ms: tuple[float, float] | None = None
+    """A quiet window: the noise covariance is estimated there and the data are whitened."""
     sigma_mv: float | None = Field(default=None, gt=0)
+    """Noise level for the discrepancy principle; None to estimate it."""

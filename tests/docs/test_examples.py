@@ -1,0 +1,31 @@
+"""Every example runs and gives what it promises."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+
+
+def run(script: Path, out: Path, monkeypatch) -> None:
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", [str(script), "--smoke", "--out", str(out)])
+    assert module.main() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", EXAMPLES, ids=[e.stem for e in EXAMPLES])
+def test_an_example_runs_and_writes_a_page(script, tmp_path, monkeypatch):
+    run(script, tmp_path, monkeypatch)
+    pages = list(tmp_path.rglob("report.html"))
+    assert pages
+    for metrics in tmp_path.rglob("metrics.json"):
+        rows = json.loads(metrics.read_text())
+        assert all(row["correlation"] > 0.7 for row in rows), "an image that is worth showing"
