@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from einthoven.core import Case, ForwardOperator, InputError, Recording, Source
+from einthoven.core import Case, ForwardOperator, InputError, Recording, Source, Surface
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.registry import make_rule, make_solver
 from einthoven.inverse.rules import LCurve
@@ -172,30 +172,41 @@ def scoring_truth(source: Source, recording: Recording) -> Truth:
         )
     truth = replace(source.truth, values=source.truth.values[:, near], times=recording.times)
     potentials = truth if reference == ABSOLUTE else remove_mean(truth)
-    return Truth(reference, potentials, activation_map(truth, recording))
+    return Truth(reference, potentials, activation_map(truth, recording, source.surface))
 
 
-def activation_map(potentials: Recording, recording: Recording) -> np.ndarray:
+def activation_map(potentials: Recording, recording: Recording, surface: Surface) -> np.ndarray:
     """Local activation times (ms) at the potentials' sites, within the QRS complex of the recording.
+
+    Where the potentials cover all nodes of the surface, neighbors help each other
+    (`einthoven.signals.spatiotemporal_activation_times`); else every site's steepest descent stands alone.
 
     Stimulus artifacts and the QRS window come from the leads alone (`einthoven.signals`), so that neither a pacing
     spike nor a steep T wave is taken for activation; where no QRS complex is found, the whole recording is searched.
     """
-    from einthoven.signals import activation_times
+    from einthoven.signals import activation_times, spatiotemporal_activation_times
     from einthoven.signals.artifacts import bridge_artifacts, stimulus_artifacts
-    from einthoven.signals.beats import delineate
 
     spikes = stimulus_artifacts(recording)
     potentials = bridge_artifacts(potentials, spikes)
+    window = _qrs_window(bridge_artifacts(recording, spikes))
+    if set(potentials.sites) != set(surface.node_names):
+        return activation_times(potentials, window=window)
+    return spatiotemporal_activation_times(potentials.select(surface.node_names), surface, window=window)
+
+
+def _qrs_window(recording: Recording) -> tuple[float, float] | None:
+    """QRS complex of the leads with a margin, ms; None where none is found."""
+    from einthoven.signals.beats import delineate
+
     try:
-        waves = delineate(bridge_artifacts(recording, spikes))
+        waves = delineate(recording)
     except InputError:
-        return activation_times(potentials)
+        return None
     if not np.isfinite(waves.qrs_onset):
-        return activation_times(potentials)
+        return None
     start = max(waves.qrs_onset - QRS_MARGIN, recording.times[0])
-    stop = min(waves.qrs_offset + QRS_MARGIN, recording.times[-1])
-    return activation_times(potentials, window=(start, stop))
+    return float(start), float(min(waves.qrs_offset + QRS_MARGIN, recording.times[-1]))
 
 
 def _noise(settings: ImagingSettings, recording: Recording) -> NoiseCovariance | None:
@@ -215,7 +226,7 @@ def _image(
     start = time.perf_counter()
     found = solver.reconstruct(operator, recording)
     seconds = time.perf_counter() - start
-    lat = activation_map(found.estimate, recording)
+    lat = None if operator.source is None else activation_map(found.estimate, recording, operator.source)
     metrics: dict[str, Any] = {
         "method": found.method,
         "rule": found.rule,
@@ -235,17 +246,18 @@ def _image(
     return Imaging(found, metrics, lat)
 
 
-def _scores(estimate: Recording, lat: np.ndarray, truth: Truth, operator: ForwardOperator) -> dict[str, Any]:
+def _scores(estimate: Recording, lat: np.ndarray | None, truth: Truth, operator: ForwardOperator) -> dict[str, Any]:
     """Scores of potentials and activation; empty without a truth."""
-    if truth.potentials is None or truth.activation is None:
+    if truth.potentials is None:
         return {}
     found: dict[str, Any] = dict(score(estimate, truth.potentials, reference=truth.reference))
+    if lat is None or truth.activation is None or operator.source is None:
+        return found
     position = {name: i for i, name in enumerate(estimate.sites)}
     nodes = np.array([position[name] for name in truth.potentials.sites])
     timing = activation_error(lat[nodes], truth.activation)
     found["activation_error_ms"] = timing.mean_abs
     found["activation_correlation"] = timing.correlation
-    if operator.source is not None:
-        points = operator.source.points[nodes]
-        found["localization_error_mm"] = localization_error(lat[nodes], truth.activation, points)
+    points = operator.source.points[nodes]
+    found["localization_error_mm"] = localization_error(lat[nodes], truth.activation, points)
     return found
