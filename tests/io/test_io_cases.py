@@ -44,7 +44,9 @@ def make_case(**changes) -> Case:
         "conductor": VolumeConductor(Region(torso, 0.2), (Region(lung, 1 / 30),)),
         "sources": (
             Source(heart, "hsp", Recording(rng.normal(size=(42, 7)), times, heart.node_names, "hsp", "recorder")),
-            Source(vm, "vm", Recording(rng.normal(size=(3, 7)), times, tuple(vm.node_names[i] for i in nodes), "vm"), 0.04),
+            Source(
+                vm, "vm", Recording(rng.normal(size=(3, 7)), times, tuple(vm.node_names[i] for i in nodes), "vm"), 0.04
+            ),
         ),
         "electrodes": Electrodes(names, torso.points[:12]),
         "recording": Recording(rng.normal(size=(12, 7)) / 3, times, names, "bsp", "wilson"),
