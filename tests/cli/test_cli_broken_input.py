@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from einthoven.core import InputError
 from einthoven.geometry.generators import ellipsoid
 from einthoven.io import read, write
 
@@ -197,3 +198,13 @@ def test_out_must_not_be_a_file(einthoven, handmade, tmp_path):
     assert outcome.code == 2
     assert "must be a folder" in outcome.err
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_refusal_of_a_solver_names_method_and_rule(einthoven, handmade, tmp_path, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise InputError("no local maximum. Use lcurve.")
+
+    monkeypatch.setattr("einthoven.inverse.tikhonov.Tikhonov.reconstruct", refuse)
+    outcome = einthoven("image", handmade, "--rule", "creso", "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert outcome.err == "error: tikhonov2 with creso: no local maximum. Use lcurve.\n"

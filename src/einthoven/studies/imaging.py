@@ -224,7 +224,10 @@ def _image(
     rule = make_rule(settings.rule, truth=truth.potentials, gamma=settings.gamma, sigma=settings.sigma_mv)
     solver = make_solver(method, rule, noise=_noise(settings, recording))
     start = time.perf_counter()
-    found = solver.reconstruct(operator, recording)
+    try:
+        found = solver.reconstruct(operator, recording)
+    except InputError as problem:
+        raise InputError(f"{method} with {settings.rule}: {problem}") from problem
     seconds = time.perf_counter() - start
     lat = None if operator.source is None else activation_map(found.estimate, recording, operator.source)
     metrics: dict[str, Any] = {
