@@ -51,7 +51,7 @@ def image(
     """Image the heart: body-surface recording in, heart-surface potentials and a page out."""
     from einthoven.cli.options import names, settings_from, span
     from einthoven.report.page import write_page
-    from einthoven.studies.imaging import image_case
+    from einthoven.studies.imaging import checked_methods, image_case
     from einthoven.studies.output import write_imaging
     from einthoven.studies.ready import open_case
 
@@ -67,6 +67,7 @@ def image(
         noise_window_ms=span(noise_window, "--noise-window"),
         sigma_mv=sigma,
     )
+    checked_methods(settings)
     with console.progress(quiet=json) as advance:
         result = image_case(open_case(case), settings, case_name=case, progress=advance)
         files = write_imaging(result, out, page=write_page if page else None, progress=advance)

@@ -56,7 +56,7 @@ def image_case(
     InputError
         If the case has no recording, or settings do not fit it.
     """
-    methods = _checked_methods(settings)
+    methods = checked_methods(settings)
     source = case.source(settings.quantity)
     recording = select_data(case, settings)
     steps = len(methods) + 1
@@ -90,7 +90,7 @@ def image_case(
     )
 
 
-def _checked_methods(settings: ImagingSettings) -> tuple[str, ...]:
+def checked_methods(settings: ImagingSettings) -> tuple[str, ...]:
     """Return the methods, each once; a wrong name of a method or rule is told before any work is done."""
     if not settings.methods:
         raise InputError("methods must name at least one inverse method; got none. Example: --method tikhonov2.")
