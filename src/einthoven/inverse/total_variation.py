@@ -23,8 +23,9 @@ class TotalVariation:
     squared seminorm of order 1 (mean diagonal 1), w_f^2 is the triangle's area over the mean area, and s the root mean
     square of the data: so the estimate scales with the data, for a given lambda.
 
-    Solved for all frames at once by the alternating direction method of multipliers, started from order 1. The duality
-    gap bounds how far the objective is from its minimum; both it and the number of iterations are reported.
+    Solved by the alternating direction method of multipliers, started from order 1, with a step size per frame; frames
+    that are done rest. The duality gap bounds how far the objective, summed over the frames, is from its minimum; both
+    it and the largest number of iterations are reported.
 
     Parameters
     ----------
@@ -111,7 +112,8 @@ class _Model:
     """Everything that does not depend on the weight.
 
     `gradients` are the two tangential derivatives per triangle, scaled so that their squares sum to the seminorm of
-    order 1; `poisson` solves with their normal matrix; `scale` is the root mean square of the data.
+    order 1; `grounded` solves with their normal matrix; `free_seen` takes a source to its part in the data patterns
+    that order 1 does not penalize; `scale` is the root mean square of the data.
     """
 
     spectrum: Spectrum
@@ -119,6 +121,7 @@ class _Model:
     gradients: tuple[sparse.csr_array, sparse.csr_array]
     triangle_weights: Float[np.ndarray, " m"]
     grounded: Grounded
+    free_seen: Float[np.ndarray, "p n"]
     scale: float
 
     def gradient(self, x: Float[np.ndarray, "n t"]) -> Float[np.ndarray, "2 m t"]:
@@ -144,16 +147,16 @@ class _Model:
         low, high = ends * np.sqrt(2 * typical / self.scale)
         return float(low), float(max(high, 10 * low))
 
-    def fit(self, spectrum: Spectrum, target: Float[np.ndarray, "2 m t"], rho: float) -> Float[np.ndarray, "n t"]:
-        """Minimize |y - A x|^2 + rho |grad x - target|^2, through order 1 about the Poisson solution."""
-        found = spectrum.decomposition
-        pull = self.divergence(target)
+    def fit(
+        self, coefficients: Float[np.ndarray, "r t"], free: Float[np.ndarray, "p t"], pull, rho: Float[np.ndarray, " t"]
+    ) -> Float[np.ndarray, "n t"]:
+        """Minimize |y - A x|^2 + rho |grad x - target|^2 for pull = grad^T target, about the Poisson solution."""
+        found = self.spectrum.decomposition
         start = self.grounded.solve(pull)
         start = start - start.mean(axis=0)
-        missing = spectrum.coefficients - found.values[:, None] * (found.modes.T @ pull)
-        step = (found.values / (found.values**2 + rho))[:, None] * missing
-        free = spectrum.free - found.free_left.T @ (self.matrix @ start)
-        return start + found.modes @ step + found.free_modes @ free
+        missing = coefficients - found.values[:, None] * (found.modes.T @ pull)
+        step = found.values[:, None] / (found.values[:, None] ** 2 + rho) * missing
+        return start + found.modes @ step + found.free_modes @ (free - self.free_seen @ start)
 
 
 def _model(problem: Problem) -> _Model:
@@ -174,12 +177,14 @@ def _model(problem: Problem) -> _Model:
     second /= np.linalg.norm(second, axis=1, keepdims=True)
     scales = np.sqrt(area / energy)[:, None]
     parts = tuple(sparse.csr_array(_rowwise(frame * scales) @ full) for frame in (first, second))
+    spectrum = decompose(matrix, penalty).spectrum(problem.data)
     return _Model(
-        spectrum=decompose(matrix, penalty).spectrum(problem.data),
+        spectrum=spectrum,
         matrix=matrix,
         gradients=(parts[0], parts[1]),
         triangle_weights=np.sqrt(area / area.mean()),
         grounded=Grounded(penalty),
+        free_seen=spectrum.decomposition.free_left.T @ matrix,
         scale=float(np.sqrt((problem.data**2).mean())),
     )
 
@@ -196,12 +201,12 @@ def _lengths(d: Float[np.ndarray, "2 m t"]) -> Float[np.ndarray, "m t"]:
 
 @dataclass(frozen=True, eq=False)
 class _Solution:
-    """Estimate, split variables (for warm starts), relative duality gap and iterations."""
+    """Estimate, split variables and step sizes (for warm starts), relative duality gap and iterations."""
 
     x: Float[np.ndarray, "n t"]
     d: Float[np.ndarray, "2 m t"]
     dual: Float[np.ndarray, "2 m t"]
-    rho: float
+    rho: Float[np.ndarray, " t"]
     gap: float
     iterations: int
 
@@ -237,71 +242,95 @@ class _Path:
         )
 
     def _linear(self, lambda_: float) -> _Solution:
-        """Order 1 with a matching weight."""
+        """Order 1 with a matching weight, and a step size that matches each frame's gradients."""
         model, found = self.model, self.spectrum.decomposition
-        rho = float(found.values[0] ** 2 * 1e-4)
-        x = self.spectrum.estimate(np.sqrt(rho))
+        x = self.spectrum.estimate(float(found.values[0] * 1e-2))
         typical = float(np.sqrt((model.gradient(x) ** 2).mean()))
         rho = model.threshold(lambda_) / max(typical, 1e-12 * model.scale)
         x = self.spectrum.estimate(np.sqrt(rho))
         d = model.gradient(x)
-        return _Solution(x, d, np.zeros_like(d), rho, np.inf, 0)
+        per_frame = np.sqrt((d**2).mean(axis=(0, 1)))
+        steps = model.threshold(lambda_) / np.maximum(per_frame, 1e-2 * per_frame.max() + 1e-12 * model.scale)
+        return _Solution(x, d, np.zeros_like(d), steps, np.inf, 0)
 
     def _iterate(self, alpha: float, start: _Solution) -> _Solution:
-        """Alternating directions with over-relaxation; `dual` is the multiplier itself, not scaled by rho."""
-        model, d, dual, rho = self.model, start.d, start.dual, start.rho
-        limit = alpha * model.triangle_weights[:, None]
-        x, gap, k = start.x, np.inf, 0
-        for k in range(1, self.max_iterations + 1):
-            x = model.fit(self.spectrum, d - dual / rho, rho)
-            slope = model.gradient(x)
-            if k % 10 == 0:
-                gap = self._gap(x, slope, dual + rho * (slope - d), limit)
-                if gap <= self.tolerance:
-                    break
-            relaxed = 1.7 * slope + (1 - 1.7) * d
-            previous, d = d, _shrunk(relaxed + dual / rho, limit / rho)
-            dual = dual + rho * (relaxed - d)
-            if k % 10 == 5:
-                rho *= _balance(slope - d, rho * (d - previous), d, dual)
-        return _Solution(x, d, dual, rho, gap, k)
+        """Alternate until every frame's gap is below the tolerance times the mean of its own and the average objective.
 
-    def _gap(self, x, slope, dual, limit) -> float:
-        """Relative duality gap; the fit makes `dual` feasible up to a factor per frame."""
-        residual = self.data - self.model.matrix @ x
+        Together the gaps are then below the tolerance times the whole objective.
+        """
+        limit = alpha * self.model.triangle_weights
+        x, d, dual, rho = start.x.copy(), start.d.copy(), start.dual.copy(), start.rho.copy()
+        primal, gap = np.zeros(len(rho)), np.full(len(rho), np.inf)
+        k, active = 0, np.arange(len(rho))
+        while k < self.max_iterations and active.size:
+            n = min(10, self.max_iterations - k)
+            state = (d.take(active, axis=2), dual.take(active, axis=2), rho[active])
+            x[:, active], d[:, :, active], dual[:, :, active], rho[active], ends = self._run(active, state, limit, n)
+            primal[active], gap[active] = ends
+            active = np.flatnonzero(gap > 0.5 * self.tolerance * (primal + primal.mean()))
+            k += n
+        return _Solution(x, d, dual, rho, float(gap.sum() / max(primal.sum(), 1e-300)), k)
+
+    def _run(self, active: Int[np.ndarray, " a"], state, limit: Float[np.ndarray, " m"], n: int):
+        """`n` alternating directions with over-relaxation for some frames, then their objectives and duality gaps.
+
+        The multiplier itself is kept, not scaled by rho.
+        """
+        from einthoven.inverse.kernels import advance
+
+        model = self.model
+        coefficients, free = self.spectrum.coefficients[:, active], self.spectrum.free[:, active]
+        d, dual, rho = state
+        for k in range(n):
+            x = model.fit(coefficients, free, model.divergence(d - dual / rho), rho)
+            slope = model.gradient(x)
+            if k == n - 1:
+                ends = self._gap(active, x, slope, dual + rho * (slope - d), limit)
+            norms = advance(slope, d, dual, limit, rho)
+            if k == 4:
+                rho = rho * _balance(*np.sqrt(norms))
+        return x, d, dual, rho, ends
+
+    def _gap(self, active, x, slope, dual, limit):
+        """Objective and duality gap per frame; the fit makes `dual` feasible up to a factor per frame."""
+        data = self.data[:, active]
+        residual = data - self.model.matrix @ x
         square = (residual**2).sum(axis=0)
-        primal = 0.5 * square + (limit * _lengths(slope)).sum(axis=0)
-        most = 1 / np.maximum((_lengths(dual) / limit).max(axis=0), 1e-300)
-        overlap = (residual * self.data).sum(axis=0)
+        primal = 0.5 * square + limit @ _lengths(slope)
+        most = 1 / np.maximum((_lengths(dual) / limit[:, None]).max(axis=0), 1e-300)
+        overlap = (residual * data).sum(axis=0)
         factor = np.clip(overlap / np.maximum(square, 1e-300), 0.0, most)
-        lower = factor * overlap - 0.5 * factor**2 * square
-        return float((primal - lower).sum() / max(primal.sum(), 1e-300))
+        return primal, primal - factor * overlap + 0.5 * factor**2 * square
 
     def _traces(self, solution: _Solution, lambda_: float) -> tuple[float, float]:
         """Traces of A and A^2 of the linear problem with the weights frozen at the solution, summed over frames."""
         model, alpha, total = self.model, self.model.threshold(lambda_), np.zeros(2)
         lengths = _lengths(model.gradient(solution.x))
         floor = 1e-4 * np.sqrt((lengths**2).mean()) + 1e-12 * model.scale
-        free = self.spectrum.decomposition.free_left
-        seen = model.matrix - free @ (free.T @ model.matrix)
-        first, second = model.gradients
+        kept = model.grounded.kept
+        seen = (model.matrix - self.spectrum.decomposition.free_left @ model.free_seen)[:, kept]
+        first, second = (sparse.csr_array(g[:, kept]) for g in model.gradients)
         for column in lengths.T:
             rows = sparse.diags_array(alpha * model.triangle_weights / np.maximum(column, floor))
-            frozen = sparse.csr_array(first.T @ (rows @ first) + second.T @ (rows @ second))
-            half = Grounded(frozen).seen(seen)
-            stopped = np.linalg.inv(np.eye(len(half)) + half @ half.T)
-            trace = len(half) - np.trace(stopped)
+            frozen = first.T @ (rows @ first) + second.T @ (rows @ second)
+            stopped = np.linalg.inv(np.eye(len(seen)) + seen @ _solved(frozen, seen.T))
+            trace = len(seen) - np.trace(stopped)
             total += trace, trace - np.trace(stopped) + (stopped**2).sum()
         return float(total[0]), float(total[1])
 
 
-def _shrunk(d: Float[np.ndarray, "2 m t"], limit: Float[np.ndarray, "m 1"]) -> Float[np.ndarray, "2 m t"]:
-    """Shorten each triangle's vector by `limit`, to zero where it is shorter."""
-    return d * np.maximum(1 - limit / np.maximum(_lengths(d), 1e-300), 0.0)
+def _solved(matrix: sparse.csr_array, right: Float[np.ndarray, "c k"]) -> Float[np.ndarray, "c k"]:
+    """Solve a sparse positive definite system."""
+    from scipy.sparse.linalg import splu
+
+    options = {"SymmetricMode": True}
+    factor = splu(sparse.csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    return factor.solve(np.asfortranarray(right))
 
 
-def _balance(primal, dual, d, multiplier) -> float:
-    """Factor for rho that brings both relative residuals together, at most 2 either way."""
-    left = np.linalg.norm(primal) * np.linalg.norm(multiplier)
-    right = np.linalg.norm(dual) * np.linalg.norm(d)
-    return float(np.clip(np.sqrt(left / right), 0.5, 2.0)) if left > 0 and right > 0 else 1.0
+def _balance(primal, change, d, dual) -> Float[np.ndarray, " t"]:
+    """Factors for rho that bring both relative residuals together, at most 2 either way."""
+    left, right = primal * dual, change * d
+    possible = (left > 0) & (right > 0)
+    ratio = np.divide(left, right, out=np.ones_like(left), where=possible)
+    return np.clip(np.sqrt(ratio), 0.5, 2.0)
