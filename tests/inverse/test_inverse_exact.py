@@ -24,7 +24,9 @@ from einthoven.inverse import (
     UCurve,
 )
 from einthoven.inverse.decomposition import decompose
+from einthoven.inverse.problem import prepare
 from einthoven.inverse.regularizers import Identity, SurfaceGradient, SurfaceLaplacian
+from einthoven.inverse.total_variation import _model
 
 
 def penalty(operator: ForwardOperator, order: int) -> np.ndarray:
@@ -335,3 +337,23 @@ def test_whitening_is_generalized_least_squares(simulated):
     a = op.matrix
     direct = np.linalg.solve(a.T @ inverse @ a + 0.01 * penalty(op, 2), a.T @ inverse @ y.values)
     assert np.allclose(found.estimate.values, direct, atol=1e-6 * np.abs(direct).max())
+
+
+def test_total_variation_reports_the_traces_of_its_frozen_problem(tiny):
+    """At one frame and weight, against tr F and tr F^2 of F = A (A^T A + P)^-1 A^T with P frozen at the estimate."""
+    op, recording = tiny.operator, tiny.recording
+    frame = Recording(recording.values[:, 5:6], recording.times[5:6], recording.sites, "bsp", recording.reference)
+    problem = prepare(op, frame)
+    solver = TotalVariation(GCV())
+    sweep = solver._sweep(problem, _model(problem), np.array([0]))
+    lambda_ = float(sweep.low**0.25 * sweep.high**0.75)
+    found, x = sweep.statistics(np.array([lambda_])), sweep.estimate(lambda_)
+    _, g, weights, scale = objective(op, frame.values, lambda_)
+    lengths = np.linalg.norm(g @ x[:, 0], axis=1)
+    lengths = np.maximum(lengths, 1e-4 * np.sqrt((lengths**2).mean()))
+    p = 0.5 * lambda_**2 * scale * np.einsum("m,mcn,mck->nk", weights / lengths, g, g)
+    a = problem.matrix - problem.matrix.mean(axis=1, keepdims=True)
+    influence = a @ np.linalg.solve(a.T @ a + p + np.abs(p).max() * np.ones_like(p) / len(p), a.T)
+    assert 1 < found.trace[0] < len(a) - 1
+    assert found.trace[0] == pytest.approx(np.trace(influence), rel=1e-5)
+    assert found.trace_sq[0] == pytest.approx((influence**2).sum(), rel=1e-5)

@@ -312,19 +312,19 @@ class _Path:
         first, second = (sparse.csr_array(g[:, kept]) for g in model.gradients)
         for column in lengths.T:
             rows = sparse.diags_array(alpha * model.triangle_weights / np.maximum(column, floor))
-            frozen = first.T @ (rows @ first) + second.T @ (rows @ second)
+            frozen = sparse.csc_array(first.T @ (rows @ first) + second.T @ (rows @ second))
             stopped = np.linalg.inv(np.eye(len(seen)) + seen @ _solved(frozen, seen.T))
             trace = len(seen) - np.trace(stopped)
             total += trace, trace - np.trace(stopped) + (stopped**2).sum()
         return float(total[0]), float(total[1])
 
 
-def _solved(matrix: sparse.csr_array, right: Float[np.ndarray, "c k"]) -> Float[np.ndarray, "c k"]:
+def _solved(matrix: sparse.csc_array, right: Float[np.ndarray, "c k"]) -> Float[np.ndarray, "c k"]:
     """Solve a sparse positive definite system."""
     from scipy.sparse.linalg import splu
 
     options = {"SymmetricMode": True}
-    factor = splu(sparse.csc_array(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
+    factor = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
     return factor.solve(np.asfortranarray(right))
 
 
