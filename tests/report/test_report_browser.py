@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from dataclasses import replace
 from io import BytesIO
 
@@ -45,6 +46,22 @@ def chromium(tmp_path_factory):
         context.close()
 
 
+def wait_until(tab, expression: str, *, seconds: float = 30.0) -> None:
+    """Poll until the expression holds (wait_for_function would need 'unsafe-eval', which the page forbids)."""
+    end = time.monotonic() + seconds
+    while not tab.evaluate(expression):
+        assert time.monotonic() < end, f"not true within {seconds:g} s: {expression}"
+        time.sleep(0.02)
+
+
+def test_the_page_forbids_evaluating_text(imaging_result, open_page):
+    tab = open_page(imaging_result(1))
+    trial = "(() => { try { new Function('return 1')(); return 'ran' } catch (e) { return e.name } })()"
+    tab.evaluate(f"setTimeout(() => {{ window.tried = {trial} }}, 0)")
+    wait_until(tab, "window.tried !== undefined")
+    assert tab.evaluate("window.tried") == "EvalError"
+
+
 @pytest.fixture
 def open_page(chromium, tmp_path):
     """Open a result's page; every error, request and dialog fails the test at its end."""
@@ -62,7 +79,7 @@ def open_page(chromium, tmp_path):
             "request", lambda r: None if r.url == path.as_uri() or r.url.startswith("data:") else troubles.append(r.url)
         )
         tab.goto(path.as_uri())
-        tab.wait_for_function("window.einthovenReady === true")
+        wait_until(tab, "window.einthovenReady === true")
         return tab
 
     yield show
@@ -120,7 +137,7 @@ def test_play_slider_and_keys_share_one_time(imaging_result, open_page):
     tab = open_page(imaging_result(1))
     before = tab.evaluate("einthoven.state.frame")
     tab.locator("#play").click()
-    tab.wait_for_function(f"einthoven.state.frame !== {before}")
+    wait_until(tab, f"einthoven.state.frame !== {before}")
     tab.locator("#play").click()
     assert tab.evaluate("einthoven.state.playing") is False
     tab.locator("#slider").fill("30")
@@ -133,7 +150,7 @@ def test_play_slider_and_keys_share_one_time(imaging_result, open_page):
     tab.keyboard.press("End")
     assert text(tab, "#time") == "119 ms"
     tab.keyboard.press(" ")
-    tab.wait_for_function("einthoven.state.playing && einthoven.state.frame < 119")
+    wait_until(tab, "einthoven.state.playing && einthoven.state.frame < 119")
     tab.keyboard.press(" ")
 
 
