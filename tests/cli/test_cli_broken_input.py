@@ -1,5 +1,6 @@
 """Broken input: every mistake ends in one clear line, a non-zero exit code and no result."""
 
+import json
 import re
 from pathlib import Path
 
@@ -208,3 +209,67 @@ def test_a_refusal_of_a_solver_names_method_and_rule(einthoven, handmade, tmp_pa
     outcome = einthoven("image", handmade, "--rule", "creso", "--out", tmp_path / "out")
     assert outcome.code == 2
     assert outcome.err == "error: tikhonov2 with creso: no local maximum. Use lcurve.\n"
+
+
+def microvolts_called_volts(case):
+    edit(case, 'unit = "uV"', 'unit = "V"')
+
+
+def false_reference_lead(case):
+    edit(case, 'reference = "average"', 'reference = "E1"')
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (microvolts_called_volts, r"recording.unit.*largest potential is .* mV.*microvolts"),
+        (false_reference_lead, r"recording.reference.*is 'E1', but that lead reaches"),
+    ],
+)
+def test_implausible_numbers_are_refused_by_info_too(einthoven, case, damage, message):
+    damage(case)
+    outcome = einthoven("info", case)
+    assert outcome.code == 2
+    assert re.search(message, outcome.err), outcome.err
+
+
+def test_an_empty_out_is_refused(einthoven, handmade, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = einthoven("image", handmade, "--out", "")
+    assert outcome.code == 2
+    assert "--out must name a folder" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_is_told(einthoven, handmade, tmp_path, monkeypatch):
+    def stop(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("einthoven.inverse.tikhonov.Tikhonov.reconstruct", stop)
+    outcome = einthoven("image", handmade, "--out", tmp_path / "out")
+    assert outcome.code == 130
+    assert outcome.err.startswith("error: interrupted")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unstated_unit_is_asked_for(einthoven, tmp_path):
+    (tmp_path / "plain.csv").write_text("time_ms,a,b\n0,1000,2000\n1,500,0\n")
+    outcome = einthoven("convert", tmp_path / "plain.csv", tmp_path / "out.zarr")
+    assert outcome.code == 2
+    assert "give --unit" in outcome.err
+    assert einthoven("convert", tmp_path / "plain.csv", tmp_path / "out.zarr", "--unit", "uV").code == 0
+    assert read(tmp_path / "out.zarr").recording().values[0, 0] == 1.0
+
+
+def test_scores_without_a_value_are_null_in_json(einthoven, tmp_path):
+    (tmp_path / "zero.csv").write_text("# unit: mV\ntime_ms,a,b\n0,0,0\n1,0,0\n")
+    (tmp_path / "one.csv").write_text("# unit: mV\ntime_ms,a,b\n0,1,0\n1,0,1\n")
+    outcome = einthoven("score", tmp_path / "one.csv", tmp_path / "zero.csv", "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["relative_error"] is None
+
+
+def test_datasets_are_listed_by_name_for_people(einthoven):
+    told = einthoven("datasets", "list").out
+    assert "utah-cage-tank" in told
+    assert "licence:" in told

@@ -127,7 +127,7 @@ def test_arrays_in_other_units_or_shapes_are_refused():
 def test_messages():
     bad = VALUES.copy()
     bad[1, 2] = np.nan
-    with pytest.raises(InputError, match=r"must be finite; b hold NaN or infinity.*repair_leads"):
+    with pytest.raises(InputError, match=r"must be finite; b hold NaN or infinity.*fill the gaps"):
         recording(values=bad)
     with pytest.raises(InputError, match="must have unique names; a occur more than once"):
         recording(sites=("a", "b", "a"))

@@ -34,9 +34,9 @@ def folder(tmp_path) -> Path:
 def test_the_smallest_case_works_as_printed(folder):
     case = read_case(folder)
     assert case.recording is not None
-    np.testing.assert_allclose(case.recording.values, [[0.013, 0.015], [-0.005, -0.004]], rtol=1e-15)
+    np.testing.assert_allclose(case.recording.values, [[0.009, 0.0095], [-0.009, -0.0095]], rtol=1e-12)
     assert case.recording.sites == ("V1", "V2")
-    assert case.recording.reference == "wilson"
+    assert case.recording.reference == "average"
 
 
 def test_the_printed_electrodes_are_read(tmp_path):

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from einthoven.studies.output import plain
 from einthoven.studies.progress import Progress as ProgressCallback
 from einthoven.studies.progress import silent
 
@@ -25,7 +26,7 @@ def say(text: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print one JSON value for scripts."""
-    json.dump(value, sys.stdout, indent=2, default=str)
+    json.dump(plain(value), sys.stdout, indent=2, default=str, allow_nan=False)
     sys.stdout.write("\n")
 
 

@@ -27,7 +27,10 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON and noth
     if json:
         console.say_json(rows)
         return
-    console.table(rows, {"name": "name", "here": "here", "size_mb": "MB", "title": "what", "licence": "licence"})
+    for row in rows:
+        console.say(f"{row['name']:<16}{row['size_mb']:>6.1f} MB  {'here' if row['here'] else 'to download'}")
+        console.say(f"    {row['title']}")
+        console.say(f"    licence: {row['licence']}")
 
 
 @datasets_app.command()

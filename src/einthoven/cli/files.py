@@ -14,7 +14,7 @@ def score(
     ],
     truth: Annotated[Path, typer.Argument(help="Measured potentials at the same sites.")],
     rate_hz: Annotated[float | None, typer.Option(help="Sampling rate, for files that do not hold it.")] = None,
-    unit: Annotated[str, typer.Option(help="Unit of both files where they do not say.")] = "mV",
+    unit: Annotated[str | None, typer.Option(help="Unit of files that do not state it; default mV.")] = None,
     mean_removed: Annotated[
         bool, typer.Option(help="Remove the mean over the sites from every frame of both first.")
     ] = False,
@@ -36,12 +36,15 @@ def score(
 def convert(
     source: Annotated[str, typer.Argument(metavar="IN", help="A case, a dataset's name, or any file.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The ending decides the format; a folder for a case.")],
+    unit: Annotated[
+        str | None, typer.Option(help="Unit (mV, uV, V) of a recording whose file does not state it.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Convert between a case folder and one Zarr store, or between file formats."""
     from einthoven.studies.ready import convert as convert_any
 
-    convert_any(source, target)
+    convert_any(source, target, unit=unit)
     if json:
         console.say_json({"source": source, "target": str(target)})
         return

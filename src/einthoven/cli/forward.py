@@ -21,7 +21,7 @@ def forward(
         str | None, typer.Option(help="hsp (extracellular) or vm (transmembrane); default: the case's first heart.")
     ] = None,
     rate_hz: Annotated[float | None, typer.Option(help="Sampling rate of --source where the file lacks it.")] = None,
-    unit: Annotated[str, typer.Option(help="Unit of --source where the file lacks it.")] = "mV",
+    unit: Annotated[str | None, typer.Option(help="Unit of --source where the file lacks it; default mV.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON and nothing else.")] = False,
 ) -> None:
     """Build the operator from heart to electrodes, check it, save it; apply it to heart data when given."""

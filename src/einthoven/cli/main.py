@@ -29,6 +29,10 @@ app.command()(convert)
 app.command()(info)
 app.add_typer(datasets_app, name="datasets")
 
+#: Exit code of a run that was stopped by the user, and what is said then.
+INTERRUPTED = 130
+INTERRUPTION = "interrupted; results of an earlier run, if there were any, are as they were."
+
 
 def _print_version(wanted: bool | None) -> None:
     if wanted:
@@ -54,9 +58,11 @@ def run() -> None:
     try:
         code = app(standalone_mode=False)
     except TyperException as problem:
+        if not str(problem):  # help was asked for by giving no command
+            raise SystemExit(2) from None
         console.fail(f"{str(problem).rstrip('.')}. See `einthoven --help`.")
     except (KeyboardInterrupt, typer.Abort):
-        console.fail("interrupted; nothing was written to the output folder.", code=130)
+        console.fail(INTERRUPTION, code=INTERRUPTED)
     except InputError as problem:
         console.fail(str(problem))
     except MemoryError as problem:
@@ -75,4 +81,6 @@ def run() -> None:
             "EINTHOVEN_TRACEBACK=1 to see where, and report it.",
             code=1,
         )
+    if code == INTERRUPTED:
+        console.fail(INTERRUPTION, code=INTERRUPTED)
     raise SystemExit(code or 0)

@@ -81,7 +81,7 @@ class Recording:
         if bad.size:
             raise InputError(
                 f"recording values must be finite; {some(self.sites[i] for i in bad)} hold NaN or infinity. "
-                "Leave these leads out or interpolate them (einthoven.signals.repair_leads)."
+                "Leave these leads out, or fill the gaps before reading."
             )
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
             raise InputError("recording times must be finite and strictly increasing (ms).")

@@ -44,6 +44,8 @@ from einthoven.io.case_file import (
 from einthoven.io.content import Content, millimeters, millivolts
 from einthoven.io.registry import read, write
 
+#: Peaks (mV) outside these limits are taken for a wrong unit; shorter steps (ms) for seconds.
+LARGEST_BSP_MV, SMALLEST_BSP_MV, SHORTEST_STEP_MS = 100.0, 1e-4, 0.01
 #: Mean over the leads, relative to their size, below which data called average-referenced is believed.
 AVERAGE_TOLERANCE = 1e-3
 
@@ -324,6 +326,7 @@ class _Folder:
                 self.notes.append(f"recording: the mean over the {found.n_sites} leads was removed from every frame.")
             elif table.reference == "average":
                 self.check_average(found)
+            self.check_plausible(found)
             return found.window(*table.window) if table.window else found
 
     def lead_names(self, table: RecordingTable, series: "_Series", electrodes: Electrodes) -> tuple[str, ...]:
@@ -351,6 +354,32 @@ class _Folder:
                 "electrodes with `electrodes`.",
             )
         return names
+
+    def check_plausible(self, found: Recording) -> None:
+        """Refuse amplitudes and rates that no body surface has, and a reference lead that is not zero."""
+        peak = float(np.abs(found.values).max())
+        if peak > LARGEST_BSP_MV or 0 < peak < SMALLEST_BSP_MV:
+            raise field_error(
+                self.toml,
+                "recording.unit",
+                f"the largest potential is {peak:.3g} mV; body-surface potentials reach 0.1 to 10 mV. Are these "
+                f"{'microvolts' if peak > 1 else 'volts'}?",
+            )
+        if found.n_times > 1 and found.dt < SHORTEST_STEP_MS:
+            raise field_error(
+                self.toml,
+                "recording",
+                f"the time step is {found.dt:.3g} ms; are the times in seconds, not milliseconds?",
+            )
+        if found.reference in found.sites:
+            left = float(np.abs(found.select([found.reference]).values).max())
+            if left > AVERAGE_TOLERANCE * peak:
+                raise field_error(
+                    self.toml,
+                    "recording.reference",
+                    f"is {found.reference!r}, but that lead reaches {left:.3g} mV where it should be zero; name the "
+                    "reference the amplifier used, or use `average = true`.",
+                )
 
     def check_average(self, found: Recording) -> None:
         mean = float(np.abs(found.values.mean(axis=0)).max())

@@ -87,10 +87,10 @@ class Content:
         name: str | None = None,
         *,
         rate_hz: float | None = None,
-        unit: str = "mV",
-        quantity: Quantity = "bsp",
+        unit: str | None = None,
+        quantity: Quantity | None = None,
         sites: tuple[str, ...] | None = None,
-        reference: str = "absolute",
+        reference: str | None = None,
     ) -> Recording:
         """Return the file's recording, or make one of an array (sites x times).
 
@@ -101,20 +101,48 @@ class Content:
         rate_hz
             Sampling rate; needed for arrays, since such files do not hold it.
         unit
-            Unit of the array: ``"mV"``, ``"uV"`` or ``"V"``.
+            Unit of the values where the file does not state it: ``"mV"`` (default), ``"uV"`` or ``"V"``.
+        quantity, reference
+            Default: what the file says, else ``"bsp"`` and ``"absolute"``.
         sites
             Names of the rows; default: the file's own names, or ``"1"``, ``"2"``, ...
+
+        Raises
+        ------
+        InputError
+            If there is no such array, the sampling rate is lacking, or `unit` is unknown or contradicts the file.
         """
+        factor = self._factor(unit)
         if self.time_series is not None and name is None:
-            found = self.time_series if sites is None else replace(self.time_series, sites=sites)
-            return replace(found, quantity=quantity, reference=reference)
+            found = self.time_series
+            return replace(
+                found,
+                values=found.values * factor,
+                sites=found.sites if sites is None else sites,
+                quantity=found.quantity if quantity is None else quantity,
+                reference=found.reference if reference is None else reference,
+            )
         values = np.atleast_2d(np.asarray(self.array(name), dtype=np.float64))
         if rate_hz is None or not rate_hz > 0:
             raise InputError(f"{self.path}: the file does not hold its sampling rate; give rate_hz.")
         key = name if name is not None else next(iter(self.arrays))
         rows = sites or self.names.get(key) or tuple(str(i + 1) for i in range(len(values)))
         times = np.arange(values.shape[1]) * (1000.0 / rate_hz)
-        return Recording(values * millivolts(unit), times, tuple(rows), quantity, reference)
+        return Recording(values * factor, times, tuple(rows), quantity or "bsp", reference or "absolute")
+
+    @property
+    def states_unit(self) -> bool:
+        """Whether the file's recording is in mV because the file said its unit."""
+        return self.time_series is not None and not self.info.get("unit", "not").startswith("not")
+
+    def _factor(self, unit: str | None) -> float:
+        """From the unit that the caller names to mV; 1 where the file's own unit was applied already."""
+        factor = 1.0 if unit is None else millivolts(unit)
+        if unit is None or not self.states_unit:
+            return factor
+        if factor != millivolts(self.info["unit"]):
+            raise InputError(f"{self.path}: states its unit, {self.info['unit']}; leave unit out (it says {unit!r}).")
+        return 1.0
 
     def scaled(self, factor: float) -> "Content":
         """Return the content with all coordinates multiplied by `factor` (1000 for meters to mm)."""

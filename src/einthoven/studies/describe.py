@@ -17,7 +17,7 @@ def describe(text: str) -> dict[str, Any]:
     from einthoven.io.cases import is_case
 
     path = Path(text).expanduser()
-    if is_named(text) or not path.exists() or is_case(path):
+    if is_named(text) or not text.strip() or not path.exists() or is_case(path):
         return describe_case(open_case(text))
     content = read(path)
     facts: dict[str, Any] = {"file": str(path), "format": content.format}

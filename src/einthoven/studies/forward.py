@@ -52,13 +52,13 @@ def forward_case(case: Case, *, quantity: Quantity | None = None, progress: Prog
     return ForwardResult(case, operator, report)
 
 
-def read_source(path: Path, operator: ForwardOperator, *, rate_hz: float | None, unit: str) -> Recording:
+def read_source(path: Path, operator: ForwardOperator, *, rate_hz: float | None, unit: str | None) -> Recording:
     """Read heart potentials whose rows are the nodes of the operator's source, in order or by name."""
     from einthoven.io import read
 
     content = read(path)
     if content.time_series is not None and set(operator.in_sites) <= set(content.time_series.sites):
-        return content.recording(quantity=operator.in_quantity)
+        return content.recording(unit=unit, quantity=operator.in_quantity)
     rows = content.time_series.n_sites if content.time_series is not None else len(content.array())
     if rows != operator.n_in:
         raise InputError(

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,10 +34,13 @@ def staged(folder: Path, *, seal: str = SEAL) -> Iterator[Path]:
     InputError
         If `folder` is a file or cannot be written.
     """
+    if not str(folder).strip() or folder == Path():
+        raise InputError("--out must name a folder; got nothing, or the current folder. Example: --out out/mine.")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: --out must be a folder; this is a file.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     except OSError as problem:
         raise InputError(f"{folder}: cannot be written ({problem.strerror}); choose another --out.") from None
@@ -50,6 +54,13 @@ def staged(folder: Path, *, seal: str = SEAL) -> Iterator[Path]:
             os.replace(entry, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs have left behind: temporary folders untouched for an hour."""
+    for left in folder.glob(".partial-*"):
+        if time.time() - left.stat().st_mtime > 3600:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def plain(value: Any) -> Any:

@@ -44,23 +44,35 @@ def open_case(text: str) -> Case:
     if text in dataset_names():
         return load_case(text)
     path = Path(text).expanduser()
-    if not path.exists():
+    if not text.strip() or not path.exists():
         raise InputError(
-            f"{text}: no such case; give a folder with case.toml, a case.zarr store, or one of: "
-            f"{', '.join(['phantom', *dataset_names()])}."
+            f"{text or 'an empty name'}: no such case; give a folder with case.toml, a case.zarr store, or one of: "
+            f"{', '.join([*PHANTOMS, *dataset_names()])}."
         )
     return read_case(path)
 
 
-def convert(source: str, target: Path) -> None:
+def convert(source: str, target: Path, *, unit: str | None = None) -> None:
     """Write a case, a dataset or a file in the form the target's name asks for.
 
     A named case is written as a folder, or as a Zarr store if the target ends in ``.zarr``; for paths see
-    `einthoven.io.cases.convert`.
+    `einthoven.io.cases.convert`. A recording whose file does not state its unit needs `unit`.
     """
-    from einthoven.io import cases
+    from einthoven.io import cases, read, write
 
+    path = Path(source).expanduser()
     if is_named(source):
         cases.write_case(open_case(source), target)
-    else:
-        cases.convert(Path(source).expanduser(), target)
+        return
+    if unit is None and (cases.is_case(path) or path.suffix in (".npz", ".zarr") or not path.is_file()):
+        cases.convert(path, target)
+        return
+    content = read(path)
+    if content.time_series is None:
+        if unit is not None:
+            raise InputError(f"{path}: holds no recording with times, so that --unit means nothing; leave it out.")
+        cases.convert(path, target)
+        return
+    if unit is None and not content.states_unit:
+        raise InputError(f"{path}: does not state the unit of its potentials; give --unit mV, uV or V.")
+    write(content.recording(unit=unit), target)

@@ -9,7 +9,7 @@ from einthoven.metrics import MEAN_REMOVED, score
 
 
 def score_files(
-    estimate: Path, truth: Path, *, rate_hz: float | None = None, unit: str = "mV", mean_removed: bool = False
+    estimate: Path, truth: Path, *, rate_hz: float | None = None, unit: str | None = None, mean_removed: bool = False
 ) -> list[dict[str, Any]]:
     """Score the potentials of one file against those of another.
 
@@ -20,7 +20,7 @@ def score_files(
     truth
         Any recording file, or a ``reconstruction.zarr`` that holds a truth.
     rate_hz, unit
-        For files that do not hold sampling rate or unit.
+        For files that do not hold sampling rate or unit (then mV by default).
     mean_removed
         Remove the mean over the sites from every frame of both first; done anyway where a recording is
         referenced.
@@ -58,7 +58,7 @@ def _as(recording: Recording, other: Recording) -> Recording:
     return Recording(recording.values, recording.times, recording.sites, other.quantity, recording.reference)
 
 
-def _recordings(path: Path, *, rate_hz: float | None, unit: str) -> Mapping[str, Recording]:
+def _recordings(path: Path, *, rate_hz: float | None, unit: str | None) -> Mapping[str, Recording]:
     """Every recording of a file, by name."""
     from einthoven.io import read
     from einthoven.io.zarr_store import load_zarr
