@@ -9,6 +9,7 @@ from io_samples import TETRA, make, matrix, octahedron, recording, volume
 
 from einthoven.core import FileFormatError, InputError, Recording
 from einthoven.io import Content, formats, read, registry, write
+from einthoven.io.atomic import replacing
 
 
 def test_formats_share_endings_and_are_told_apart_by_their_first_bytes(tmp_path):
@@ -215,3 +216,52 @@ def test_ecgsim_matrix_with_a_remark(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "b.tra").array(), [[0, 1, 2], [3, 4, 5]])
     (tmp_path / "c.tra").write_bytes(np.array([2, 3], dtype="<i4").tobytes() + np.arange(6, dtype="<f8").tobytes())
     np.testing.assert_array_equal(read(tmp_path / "c.tra").array(), [[0, 1, 2], [3, 4, 5]])
+
+
+def _second_rename_fails(monkeypatch):
+    rename, calls = os.rename, []
+
+    def fails_once(old, new):
+        calls.append(new)
+        if len(calls) == 2:
+            raise OSError("no space left")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", fails_once)
+
+
+def test_a_folder_that_cannot_be_replaced_is_put_back(tmp_path, monkeypatch):
+    path = tmp_path / "case"
+    path.mkdir()
+    (path / "old").write_text("old")
+    _second_rename_fails(monkeypatch)
+    with pytest.raises(OSError, match="no space left"), replacing(path) as partial:
+        partial.mkdir()
+    assert [p.name for p in tmp_path.iterdir()] == ["case"]
+    assert (path / "old").read_text() == "old"
+
+
+def test_a_store_that_cannot_be_replaced_is_put_back(tmp_path, monkeypatch):
+    path = tmp_path / "a.zarr"
+    write(octahedron(), path)
+    _second_rename_fails(monkeypatch)
+    with pytest.raises(InputError, match="cannot be written"):
+        write(recording(), path)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+    np.testing.assert_array_equal(read(path).surface().points, octahedron().points)
+
+
+@pytest.mark.parametrize("name", ["a.ply", "a.zarr"])
+def test_a_folder_of_the_users_is_never_replaced(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_text("mine")
+    with pytest.raises(InputError, match=f"{name}: a folder of that name is in the way. Move it"):
+        write(octahedron(), tmp_path / name)
+    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == [name, f"{name}/mine"]
+
+
+def test_a_file_does_not_replace_a_store(tmp_path):
+    write(octahedron(), tmp_path / "a.zarr")
+    with pytest.raises(InputError, match="a folder of that name is in the way"):
+        write(octahedron(), tmp_path / "a.zarr", format="ply")
+    assert read(tmp_path / "a.zarr").surface().n_points == 6

@@ -29,15 +29,32 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         if partial.is_dir() and path.exists():
-            old = path.with_name(f".{path.stem}.{os.getpid()}.old{path.suffix}")
-            _remove(old)
-            os.rename(path, old)
-            os.rename(partial, path)
-            _remove(old)
+            swap_in(partial, path)
         else:
             os.replace(partial, path)
     finally:
         _remove(partial)
+
+
+def swap_in(new: Path, path: Path) -> None:
+    """Move `new` to `path`, where a folder stands (a rename cannot replace one); put that back if it fails.
+
+    Parameters
+    ----------
+    new
+        File or folder on the same file system.
+    path
+        What it is to replace.
+    """
+    old = path.with_name(f".{path.stem}.{os.getpid()}.old{path.suffix}")
+    _remove(old)
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except BaseException:
+        os.rename(old, path)
+        raise
+    _remove(old)
 
 
 def _remove(path: Path) -> None:

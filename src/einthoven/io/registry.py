@@ -1,7 +1,6 @@
 """One `read` and one `write` for every file format."""
 
 import os
-import shutil
 import tempfile
 from functools import cache
 from importlib import import_module
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from einthoven.core import Electrodes, FileFormatError, ForwardOperator, GeometryError, InputError, Recording, Surface
+from einthoven.io.atomic import swap_in
 from einthoven.io.content import Content
 from einthoven.io.formats import Format
 
@@ -98,7 +98,7 @@ def write(
     Raises
     ------
     InputError
-        If the format is unknown, only read, or cannot hold the object.
+        If the format is unknown, only read, or cannot hold the object, or a folder is in the way.
     """
     path = Path(path)
     content = to_content(obj, path)
@@ -218,10 +218,11 @@ def _move_into_place(folder: Path, target: Path) -> None:
     written = sorted(folder.iterdir(), key=lambda p: p.name == target.name)
     for item in written:
         final = target.parent / item.name
+        if final.is_dir() and not (item.is_dir() and (final / "zarr.json").is_file()):
+            raise InputError(f"{final}: a folder of that name is in the way. Move it, or choose another name.")
+    for item in written:
+        final = target.parent / item.name
         if final.is_dir():
-            aside = Path(tempfile.mkdtemp(prefix=".replaced-", dir=target.parent))
-            os.replace(final, aside / final.name)
-            os.replace(item, final)
-            shutil.rmtree(aside)
+            swap_in(item, final)
         else:
             os.replace(item, final)
