@@ -278,3 +278,11 @@ def test_utah_size_operator(tmp_path):
     for suffix in (".npz", ".zarr"):
         save_operator(big, tmp_path / f"o{suffix}")
         same(big, load_operator(tmp_path / f"o{suffix}"))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_criterion_that_is_nowhere_defined_round_trips(tmp_path, sign):
+    curve = WeightCurve(np.arange(1.0, 4.0), np.ones(3), np.ones(3), np.full(3, np.copysign(np.nan, sign)), 1.0, "c")
+    save_zarr(Reconstruction(recording(), recording(), "m", "r", 1.0, curve), tmp_path / "a.zarr")
+    back = load_zarr(tmp_path / "a.zarr").curve.criterion
+    assert np.isnan(back).all() and (np.signbit(back) == (sign < 0)).all()

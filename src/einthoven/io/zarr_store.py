@@ -404,6 +404,7 @@ def _write_group(group: Any, node: _Node, prefix: str, sums: dict[str, int]) -> 
                 dimension_names=dims,
                 attributes=attrs,
                 fill_value=0 if values.dtype.kind == "i" else np.nan,
+                config={"write_empty_chunks": True},  # NaN of either sign counts as empty and would lose its bits
             )
         made[...] = values
         sums[f"{prefix}{name}"] = _checksum(values)
