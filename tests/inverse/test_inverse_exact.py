@@ -357,3 +357,11 @@ def test_total_variation_reports_the_traces_of_its_frozen_problem(tiny):
     assert 1 < found.trace[0] < len(a) - 1
     assert found.trace[0] == pytest.approx(np.trace(influence), rel=1e-5)
     assert found.trace_sq[0] == pytest.approx((influence**2).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("offset", [1.0, np.pi])
+def test_an_operator_that_sees_only_constants_has_no_weight_to_choose(simulated, offset):
+    matrix = np.repeat(offset * np.arange(1.0, 6.0)[:, None], simulated.absolute_operator.n_in, axis=1)
+    with pytest.raises(InputError, match="sees nothing on the heart but constants.*Use order 0"):
+        decompose(matrix, SurfaceLaplacian().penalty(simulated.absolute_operator))
+    assert len(decompose(matrix, None).values) == 1

@@ -180,7 +180,7 @@ def decompose(matrix: Float[np.ndarray, "k n"], penalty: sparse.csr_array | None
     Raises
     ------
     InputError
-        If the operator is zero, or the penalty not positive semidefinite.
+        If the operator is zero, the penalty not positive semidefinite, or the data see nothing that it penalizes.
     """
     if not np.any(matrix):
         raise InputError("the operator is zero in lead space; nothing on the heart is visible. Check the geometry.")
@@ -194,6 +194,11 @@ def decompose(matrix: Float[np.ndarray, "k n"], penalty: sparse.csr_array | None
     seen = basis.seen(matrix - (matrix @ hidden) @ hidden.T)
     correction = free_left.T @ seen
     left, values, right = _svd(seen - free_left @ correction)
+    if not values.size or values[0] <= max(seen.shape) * np.finfo(float).eps * np.linalg.norm(seen):
+        raise InputError(
+            "the operator sees nothing on the heart but constants, which the regularizer does not penalize; there is "
+            "no weight to choose. Use order 0, or check the operator (are all of its columns alike?)."
+        )
     modes = basis.lifted(right.T) - free_modes @ (correction @ right.T)
     modes -= hidden @ (hidden.T @ modes)
     return Decomposition(values, left, modes, free_left, free_modes)
