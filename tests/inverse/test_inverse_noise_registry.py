@@ -19,7 +19,7 @@ from einthoven.inverse import (
     make_rule,
     make_solver,
     quiet_sigma,
-    quiet_window,
+    quietest_window,
 )
 
 NAMES = tuple("abcdefgh")
@@ -33,8 +33,8 @@ def beat(sigma: float, n: int = 400) -> Recording:
     return Recording(np.outer(np.arange(1.0, 9), wave) + noise, t, NAMES, "bsp")
 
 
-def test_quiet_window_avoids_the_wave_and_gives_its_noise():
-    start, stop = quiet_window(beat(0.01))
+def test_quietest_window_avoids_the_wave_and_gives_its_noise():
+    start, stop = quietest_window(beat(0.01))
     assert stop < 240 or start > 360
     assert quiet_sigma(beat(0.01)) == pytest.approx(0.01, rel=0.1)
     averaged = beat(0.01).average_referenced()
@@ -73,8 +73,8 @@ def test_whitener_whitens_an_average_reference():
         (lambda: NoiseCovariance(-np.eye(8), NAMES), "positive semidefinite"),
         (lambda: NoiseCovariance.white(beat(0.1), sigma=0.0), "sigma must be positive"),
         (lambda: NoiseCovariance.from_window(beat(0.1), start=0.0, stop=3.0), "at least 8"),
-        (lambda: quiet_window(beat(0.1, n=10)), "at least 16 frames"),
-        (lambda: quiet_window(beat(0.1), duration=1e4), "longer than the recording"),
+        (lambda: quietest_window(beat(0.1, n=10)), "at least 16 frames"),
+        (lambda: quietest_window(beat(0.1), duration=1e4), "longer than the recording"),
         (lambda: NoiseCovariance(np.diag([0.0, 1, 1, 1, 1, 1, 1, 1]), NAMES).whitener(np.eye(8)), "singular"),
         (lambda: NoiseCovariance(np.eye(8), NAMES).select(("q",)), "no site named q"),
         (lambda: make_rule("l-curve"), "unknown rule 'l-curve'; there is lcurve, .*Did you mean lcurve"),

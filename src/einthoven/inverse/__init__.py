@@ -2,7 +2,7 @@
 
 from einthoven.inverse.fundamental_solutions import FundamentalSolutions
 from einthoven.inverse.greensite import Greensite
-from einthoven.inverse.noise import NoiseCovariance, quiet_sigma, quiet_window
+from einthoven.inverse.noise import NoiseCovariance, quiet_sigma, quietest_window
 from einthoven.inverse.registry import METHODS, RULES, make_rule, make_solver
 from einthoven.inverse.rules import CRESO, GCV, Discrepancy, Fixed, LCurve, Oracle, RobustGCV, Rule, UCurve
 from einthoven.inverse.stre import Stre
@@ -31,5 +31,5 @@ __all__ = [
     "make_rule",
     "make_solver",
     "quiet_sigma",
-    "quiet_window",
+    "quietest_window",
 ]

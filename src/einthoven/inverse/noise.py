@@ -106,7 +106,7 @@ class NoiseCovariance:
         return (scale / np.sqrt(values))[:, None] * (vectors.T @ basis)
 
 
-def quiet_window(recording: Recording, *, duration: float | None = None) -> tuple[float, float]:
+def quietest_window(recording: Recording, *, duration: float | None = None) -> tuple[float, float]:
     """Return start and stop (ms) of the window in which the leads vary least about their straight lines.
 
     Parameters
@@ -138,7 +138,7 @@ def quiet_sigma(recording: Recording, *, rank: int | None = None) -> float:
     rank
         Number of independent leads (one less than the leads for an average reference); default all.
     """
-    start, stop = quiet_window(recording)
+    start, stop = quietest_window(recording)
     deviations, freedom = _detrended(recording.window(start, stop).values)
     return float(np.sqrt((deviations**2).sum() / (freedom * (rank or recording.n_sites))))
 
