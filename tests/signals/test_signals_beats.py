@@ -188,3 +188,19 @@ def test_messages():
     mixed = source.with_values(np.random.default_rng(0).normal(size=source.values.shape))
     with pytest.raises(InputError, match=r"none of the 4 beats \(at 1000, .* correlates with their median by 0.9"):
         average_beats(mixed, np.array([1000.0, 3000.0, 5000.0, 7000.0]))
+
+
+@pytest.mark.parametrize("rate_hz", [257.0, 360.0])
+def test_cutting_again_by_the_ends_of_a_beat_keeps_every_frame(rate_hz):
+    times = np.arange(4000) * 1000 / rate_hz
+    source = Recording(np.sin(times / 60)[None], times, ("I",), "ecg")
+    for frames in range(20, 400):
+        span = frames * (times[1] - times[0])
+        assert len(segment_beats(source, np.array([times[2000]]), before=span, after=span).times) == 2 * frames + 1
+
+
+def test_a_qrs_complex_outside_the_beat_is_refused():
+    beat = ecg(np.array([700.0])).window(300.0, 1200.0)
+    assert np.isfinite(delineate(beat, qrs_peak=700.0).qrs_peak)
+    with pytest.raises(InputError, match=r"QRS complex at 0 ms lies outside the beat, 300\.\.1200 ms"):
+        delineate(beat, qrs_peak=0.0)

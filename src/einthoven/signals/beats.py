@@ -199,7 +199,8 @@ def segment_beats(
     from scipy.interpolate import make_interp_spline
 
     dt = sample_interval(recording)
-    times = np.arange(-np.floor(before / dt), np.floor(after / dt) + 1) * dt
+    first, last = (np.floor(span / dt + 1e-6) for span in (before, after))  # multiples of dt stay what they are
+    times = np.arange(-first, last + 1) * dt
     slack = 1e-9 * max(abs(recording.times[-1]), 1.0)
     whole = (peaks + times[0] >= recording.times[0] - slack) & (peaks + times[-1] <= recording.times[-1] + slack)
     if not whole.any():
@@ -408,12 +409,17 @@ def delineate(beat: Recording, *, qrs_peak: float | None = None) -> Waves:
     Raises
     ------
     InputError
-        If the beat is not uniformly sampled or shorter than 200 ms.
+        If the beat is not uniformly sampled or shorter than 200 ms, or `qrs_peak` lies outside of it.
     """
     from scipy.ndimage import gaussian_filter1d
 
     dt = sample_interval(beat)
     check_frames(beat, int(np.ceil(200.0 / dt)), "delineation (200 ms)")
+    if qrs_peak is not None and not beat.times[0] <= qrs_peak <= beat.times[-1]:
+        raise InputError(
+            f"the QRS complex at {qrs_peak:g} ms lies outside the beat, {beat.times[0]:g}..{beat.times[-1]:g} ms; give "
+            "its time in the beat's own clock."
+        )
     smooth = gaussian_filter1d(beat.values, 2.0 / dt, axis=1, mode="nearest")
     steep = np.sqrt((np.gradient(smooth, dt, axis=1) ** 2).mean(axis=0))
     if not steep.any():
