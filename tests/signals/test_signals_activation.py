@@ -243,3 +243,12 @@ def test_messages():
     for function in (lambda v: isochrones(heart, v, np.array([1.0])), lambda v: conduction_velocity(heart, v)):
         with pytest.raises(InputError, match=r"needs one activation time per node, shape \(42,\); got \(3,\)"):
             function(np.zeros(3))
+
+
+def test_a_constant_site_has_no_duration_and_leaves_the_others_alone():
+    vm = action_potentials(np.array([40.0, 60.5]), np.array([300.0, 310.25]))
+    expected = action_potential_durations(vm)
+    values = vm.values.copy()
+    values[0] = -85.0
+    found = action_potential_durations(vm.with_values(values))
+    assert np.isnan(found[0]) and found[1] == expected[1]

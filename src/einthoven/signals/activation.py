@@ -105,7 +105,7 @@ def action_potential_durations(recording: Recording, *, fraction: float = 0.9) -
     frames = np.arange(len(times))
     below = (values <= level[:, None]) & (frames > top[:, None])
     end = np.full(len(values), np.nan)
-    found = np.flatnonzero(below.any(axis=1))
+    found = np.flatnonzero(below.any(axis=1) & (high > low))
     k = below[found].argmax(axis=1)
     before, behind = values[found, k - 1], values[found, k]
     end[found] = times[k - 1] + (before - level[found]) / (before - behind) * (times[k] - times[k - 1])
