@@ -111,3 +111,14 @@ def test_composition_with_something_else_is_a_type_error():
 
 def test_repr_says_what_maps_to_what():
     assert repr(make()) == "ForwardOperator(hsp x 3 -> bsp x 2, reference 'absolute')"
+
+
+def test_a_mean_over_other_sites_is_not_called_the_average():
+    inner = make(3, 3, reference="average")
+    nodes = inner.out_sites
+    interpolation = ForwardOperator(np.full((2, 3), 1 / 3), nodes, ("x", "y"), "bsp", "bsp")
+    assert (interpolation @ inner).reference == "average of 3"
+    assert (ForwardOperator(np.eye(3), nodes, nodes[::-1], "bsp", "bsp") @ inner).reference == "average"
+    potentials = Recording(np.eye(3), np.arange(3.0), nodes, "bsp")
+    assert interpolation.record(potentials).reference == "absolute"
+    assert interpolation.record(potentials.average_referenced()).reference == "average of 3"

@@ -128,7 +128,7 @@ class ForwardOperator:
         return self.matrix.T @ y
 
     def record(self, source: Recording) -> Recording:
-        """Apply to a recording of the source; sites are matched by name.
+        """Apply to a recording of the source; sites are matched by name, the reference is that of a composition.
 
         Raises
         ------
@@ -141,7 +141,15 @@ class ForwardOperator:
                 f"({QUANTITIES[source.quantity]}). Build the operator for that quantity."
             )
         values = self.apply(source.select(self.in_sites).values)
-        return Recording(values, source.times, self.out_sites, self.out_quantity, self.reference)
+        return Recording(values, source.times, self.out_sites, self.out_quantity, self._reference_on(source))
+
+    def _reference_on(self, inner: "Recording | ForwardOperator") -> str:
+        """Reference of what this operator makes of the inner one's sites: its own, or theirs if it has none."""
+        if self.reference != "absolute":
+            return self.reference
+        sites = inner.sites if isinstance(inner, Recording) else inner.out_sites
+        part = inner.reference == "average" and set(self.out_sites) != set(sites)
+        return f"average of {len(sites)}" if part else inner.reference
 
     def select(self, names: Sequence[str]) -> "ForwardOperator":
         """Keep the named target sites, in the order given; an average reference stays the one over all of them."""
@@ -153,8 +161,10 @@ class ForwardOperator:
     def __matmul__(self, inner: "ForwardOperator") -> "ForwardOperator":
         """Composition: ``(outer @ inner).apply(x) == outer.apply(inner.apply(x))``, matched by name.
 
-        Source and conductor are the inner operator's. The outer operator's electrodes stay; where it has none, the
-        inner one's are kept with the lead matrix ``outer.matrix @ inner.lead_matrix``.
+        An outer operator with reference ``"absolute"`` keeps the zero of the inner one, named accordingly (an average
+        over other sites is ``"average of 192"``). Source and conductor are the inner operator's. The outer operator's
+        electrodes stay; where it has none, the inner one's are kept with the lead matrix
+        ``outer.matrix @ inner.lead_matrix``.
 
         Raises
         ------
@@ -178,7 +188,7 @@ class ForwardOperator:
             out_sites=self.out_sites,
             in_quantity=inner.in_quantity,
             out_quantity=self.out_quantity,
-            reference=inner.reference if self.reference == "absolute" else self.reference,
+            reference=self._reference_on(inner),
             source=inner.source,
             conductor=inner.conductor if inner.conductor is not None else self.conductor,
             electrodes=electrodes,
