@@ -1,5 +1,6 @@
 """Surface: what it refuses, and how `repaired` winds parts that nest."""
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -152,6 +153,13 @@ def test_flat_pillow_has_no_volume():
 def test_construction_names_what_is_wrong(points, triangles, message):
     with pytest.raises(GeometryError, match=message):
         Surface(points, np.array(triangles), "s")
+
+
+@pytest.mark.parametrize("index", [1.5, np.nan])
+def test_node_numbers_are_not_cut_to_whole_ones(index, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users run without executed annotations
+    with pytest.raises(GeometryError, match="s: node indices must be whole numbers; faces 1 hold others"):
+        Surface(np.eye(4, 3), np.array([[0, 1, 2], [0, 2, index]]), "s")
 
 
 def test_measured_epicardium_is_repaired_as_curated(data_dir):

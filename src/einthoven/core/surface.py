@@ -64,6 +64,12 @@ class Surface:
                 f"{self.name}: node indices must be 0..{len(points) - 1}; faces {some(bad)} point outside. "
                 "Is the file 1-based, or are nodes missing?"
             )
+        bad = np.flatnonzero((triangles != np.round(triangles)).any(axis=1))
+        if bad.size:
+            raise GeometryError(
+                f"{self.name}: node indices must be whole numbers; faces {some(bad)} hold others. Is this the array of "
+                "the triangles?"
+            )
         a, b, c = triangles.T
         bad = np.flatnonzero((a == b) | (b == c) | (c == a))
         if bad.size:
