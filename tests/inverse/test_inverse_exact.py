@@ -362,6 +362,6 @@ def test_total_variation_reports_the_traces_of_its_frozen_problem(tiny):
 @pytest.mark.parametrize("offset", [1.0, np.pi])
 def test_an_operator_that_sees_only_constants_has_no_weight_to_choose(simulated, offset):
     matrix = np.repeat(offset * np.arange(1.0, 6.0)[:, None], simulated.absolute_operator.n_in, axis=1)
-    with pytest.raises(InputError, match="sees nothing on the heart but constants.*Use order 0"):
+    with pytest.raises(InputError, match=r"sees nothing on the heart but constants.*Use order 0"):
         decompose(matrix, SurfaceLaplacian().penalty(simulated.absolute_operator))
     assert len(decompose(matrix, None).values) == 1

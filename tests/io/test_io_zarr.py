@@ -285,4 +285,5 @@ def test_a_criterion_that_is_nowhere_defined_round_trips(tmp_path, sign):
     curve = WeightCurve(np.arange(1.0, 4.0), np.ones(3), np.ones(3), np.full(3, np.copysign(np.nan, sign)), 1.0, "c")
     save_zarr(Reconstruction(recording(), recording(), "m", "r", 1.0, curve), tmp_path / "a.zarr")
     back = load_zarr(tmp_path / "a.zarr").curve.criterion
-    assert np.isnan(back).all() and (np.signbit(back) == (sign < 0)).all()
+    assert np.isnan(back).all()
+    assert (np.signbit(back) == (sign < 0)).all()

@@ -251,4 +251,5 @@ def test_a_constant_site_has_no_duration_and_leaves_the_others_alone():
     values = vm.values.copy()
     values[0] = -85.0
     found = action_potential_durations(vm.with_values(values))
-    assert np.isnan(found[0]) and found[1] == expected[1]
+    assert np.isnan(found[0])
+    assert found[1] == expected[1]
