@@ -2,6 +2,7 @@
 
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,16 @@ def test_round_trip_without_recording_and_truth(tmp_path):
     case = make_case(recording=None, sources=(Source(make_case().sources[0].surface, "hsp"),), info={})
     write_case(case, tmp_path / "a")
     same_case(case, read_case(tmp_path / "a" / "case.toml"))
+
+
+def test_electrodes_that_were_allowed_far_from_the_skin_stay_so(tmp_path):
+    case = make_case()
+    center = case.conductor.skin.points.mean(axis=0)
+    outward = case.electrodes.positions - center
+    far = center + outward * (1 + 15.5 / np.linalg.norm(outward, axis=1, keepdims=True))
+    case = replace(case, electrodes=Electrodes(case.electrodes.names, far))
+    write_case(case, tmp_path / "a")
+    same_case(case, read_case(tmp_path / "a"))
 
 
 def test_convert_goes_both_ways(tmp_path):

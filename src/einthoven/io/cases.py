@@ -544,12 +544,21 @@ def _write_folder(case: Case, folder: Path) -> None:
             table["truth"] = {"file": f"{key}_truth.csv", "reference": source.truth.reference}
         content["hearts"][key] = table
     tables.write_points(folder / "electrodes.csv", case.electrodes.positions, names=case.electrodes.names)
-    content["electrodes"] = {"file": "electrodes.csv"}
+    content["electrodes"] = {"file": "electrodes.csv"} | _allowed_distance(case)
     if case.recording is not None:
         tables.write_recording(folder / "recording.csv", case.recording)
         content["recording"] = {"file": "recording.csv", "reference": case.recording.reference}
     content["info"] = dict(case.info)
     (folder / "case.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
+
+
+def _allowed_distance(case: Case) -> dict[str, float]:
+    """``max_distance`` (mm) of electrodes farther from the skin than a case allows by itself."""
+    from einthoven.geometry.checks import MAX_ELECTRODE_DISTANCE_MM
+    from einthoven.geometry.locate import closest_points
+
+    farthest = float(closest_points(case.conductor.skin, case.electrodes.positions).distance.max(initial=0.0))
+    return {"max_distance": float(np.ceil(farthest))} if farthest > MAX_ELECTRODE_DISTANCE_MM else {}
 
 
 def _surface_table(surface: Surface, folder: Path, *, key: str) -> dict[str, Any]:
