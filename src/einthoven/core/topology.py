@@ -39,9 +39,6 @@ def edges(triangles: Int[np.ndarray, "n_triangles 3"]) -> Edges:
 
 def bowtie_nodes(triangles: Int[np.ndarray, "n_triangles 3"], n_points: int) -> Int[np.ndarray, " n"]:
     """Nodes at which two sheets touch in a point (their triangles do not form one fan)."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     # Corners (triangle, node) that share an edge at that node belong to the same fan.
     corner = np.arange(3 * len(triangles)).reshape(-1, 3)
     table = edges(triangles)
@@ -55,23 +52,34 @@ def bowtie_nodes(triangles: Int[np.ndarray, "n_triangles 3"], n_points: int) -> 
     key, corner_of = key[order], corner_of[order]
     same = key[1:] == key[:-1]
     left, right = corner_of[:-1][same], corner_of[1:][same]
-    n = 3 * len(triangles)
-    graph = coo_matrix((np.ones(len(left)), (left, right)), shape=(n, n))
-    _, fan = connected_components(graph, directed=False)
+    fan = _components(left, right, 3 * len(triangles))
     pairs = np.unique(np.stack([triangles.reshape(-1), fan], axis=1), axis=0)
     fans = np.bincount(pairs[:, 0], minlength=n_points)
     return np.flatnonzero(fans > 1)
 
 
 def triangle_components(triangles: Int[np.ndarray, "n_triangles 3"]) -> Int[np.ndarray, " n_triangles"]:
-    """Label of the edge-connected part each triangle belongs to."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
+    """Label (0, 1, ...) of the edge-connected part each triangle belongs to."""
     left, right, _ = _neighbors(triangles)
-    n = len(triangles)
-    graph = coo_matrix((np.ones(len(left)), (left, right)), shape=(n, n))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    return np.unique(_components(left, right, len(triangles)), return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _components(left: np.ndarray, right: np.ndarray, n: int) -> np.ndarray:
+    """Smallest member of the connected part of each of n items, given pairs of neighbors.
+
+    Smaller numbers spread along the pairs and are followed to their end in every round, so that few rounds are needed.
+    (SciPy's graph routines would do; their import takes longer than all the rest.)
+    """
+    label = np.arange(n)
+    while True:
+        smaller = np.minimum(label[left], label[right])
+        if (smaller == label[left]).all() and (smaller == label[right]).all():
+            return label
+        for side in (left, right):
+            np.minimum.at(label, label[side], smaller)
+            np.minimum.at(label, side, smaller)
+        while (label[label] != label).any():
+            label = label[label]
 
 
 def _neighbors(triangles: Int[np.ndarray, "n_triangles 3"]):
