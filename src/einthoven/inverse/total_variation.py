@@ -11,8 +11,11 @@ from einthoven.inverse.decomposition import Grounded, Spectrum, Statistics, deco
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.problem import Problem, prepare
 from einthoven.inverse.regularizers import SurfaceGradient, source_surface
-from einthoven.inverse.rules import DEFAULT_RULE, Rule
+from einthoven.inverse.rules import DEFAULT_RULE, Oracle, Rule
 from einthoven.inverse.sweep import Sweep
+
+#: Frames on which the oracle compares weights, at least.
+ORACLE_PROBES = 64
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class TotalVariation:
     Parameters
     ----------
     rule
-        Chooses lambda on `n_probes` frames, equally spaced in cumulated power. Traces are those of the linear problem
+        Chooses lambda on `n_probes` frames, equally spaced in cumulated power (the oracle on at least 64: a bound
+        must have seen most of the beat). Traces are those of the linear problem
         that has the same solution (weights w_f / |g_f| frozen at the solution, Vogel and Oman 1996).
     noise
         Covariance of the leads' noise; A and y are whitened with it.
@@ -65,7 +69,8 @@ class TotalVariation:
         """Estimate the source from the recording."""
         problem = prepare(operator, recording, noise=self.noise)
         model = _model(problem)
-        frames = probe_frames(problem.data, self.n_probes)
+        n_probes = max(self.n_probes, ORACLE_PROBES) if isinstance(self.rule, Oracle) else self.n_probes
+        frames = probe_frames(problem.data, n_probes)
         choice = self.rule.choose(self._sweep(problem, model, frames))
         path = _Path(model, problem.data, self.tolerance, self.max_iterations)
         solution = path.solve(choice.weight)
