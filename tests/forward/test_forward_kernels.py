@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from einthoven.core import Surface
 from einthoven.forward import kernels
 from einthoven.forward.kernels import FAR, TOLERANCE, layers
 from einthoven.geometry.generators import sphere
+from einthoven.geometry.locate import closest_points
 
 CORNERS = np.array([[0.0, 0.0, 0.0], [2.0, 0.1, 0.0], [0.4, 1.3, 0.2]])
 LONGEST = float(np.linalg.norm(CORNERS[1] - CORNERS[0]))
@@ -134,13 +135,14 @@ def test_far_rule_switches_within_the_stated_tolerance():
     st.lists(st.floats(-1, 1), min_size=9, max_size=9),
     st.lists(st.floats(-3, 3), min_size=3, max_size=3),
 )
+@example([0.0, 0.75, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0], [0.0, 0.72, 1.03])
 def test_any_triangle_any_point(numbers, place):
     corners, x = np.array(numbers).reshape(3, 3), np.array(place)
     edges = [np.linalg.norm(corners[i] - corners[i - 1]) for i in range(3)]
     height = np.linalg.norm(np.cross(corners[1] - corners[0], corners[2] - corners[0])) / max(max(edges), 1e-30)
-    distance = np.sqrt(((x - POINTS @ corners) ** 2).sum(axis=1).min())
-    if height < 0.02 or distance < 0.02:
-        return
+    assume(height > 0.02)
+    # nearer than this, and at a corner above all, the quadrature that is the reference loses its digits
+    assume(closest_points(triangle(corners), x[None]).distance[0] > 0.02)
     double, single = layers(x[None], triangle(corners))
     expected = adaptive(x, corners)
     np.testing.assert_allclose(double[0], expected[:3], atol=TOLERANCE * expected[6])
