@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# no test asserts a time: a busy machine must not fail one. The same examples in every run, so that a failure is a change
-# of the code; HYPOTHESIS_PROFILE=explore looks for new ones.
+# no test asserts a time: a busy machine must not fail one. The same examples in every run, so that a failure is a
+# change of the code; HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tests run side by side: parallel kernels take one thread each, where a test does not ask for more."""
+    import numba
+
+    numba.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
