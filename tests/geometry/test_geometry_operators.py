@@ -84,10 +84,16 @@ def test_angle_weights_do_not_see_how_a_cube_is_cut():
     assert np.abs(operators.node_normals(cube, by_angle=False) - corner).max() > 0.1
 
 
+def lowest_eigenvalues(k, m, count: int, *, sigma: float) -> np.ndarray:
+    # A fixed start, and more values than asked for: Lanczos can miss one of a multiple eigenvalue.
+    start = np.random.default_rng(0).standard_normal(k.shape[0])
+    return np.sort(eigsh(k, count + 8, m, sigma=sigma, v0=start, ncv=60, return_eigenvectors=False))[:count]
+
+
 def sphere_eigenvalues(subdivisions: int, *, radius: float = 2.0) -> np.ndarray:
     sphere = generators.sphere(radius, subdivisions=subdivisions)
     k, m = operators.stiffness(sphere), operators.mass(sphere, lumped=False)
-    return np.sort(eigsh(k, 9, m, sigma=-0.1, return_eigenvectors=False))
+    return lowest_eigenvalues(k, m, 9, sigma=-0.1)
 
 
 def test_sphere_eigenvalues_converge_with_order_two():
@@ -205,7 +211,7 @@ def test_measured_surfaces_have_sound_operators(data_dir):
     with np.load(data_dir / "utah_cage_tank" / "cage_tank.npz") as file:
         cage = Surface(file["cage602_pts_mm"], file["cage602_tri"].astype(int), "cage")
     k, m = operators.stiffness(cage), operators.mass(cage)
-    values = np.sort(eigsh(k, 4, m, sigma=-1e-4, return_eigenvectors=False))
+    values = lowest_eigenvalues(k, m, 4, sigma=-1e-4)
     assert abs(values[0]) < 1e-10
     assert values[1] > 1e-4  # one connected part
     total = curvature.gaussian_curvature(cage) @ curvature.voronoi_areas(cage)

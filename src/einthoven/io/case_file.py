@@ -214,7 +214,8 @@ def field_error(path: Path, field: str, problem: str) -> FileFormatError:
 
 
 def _sentence(error: ValidationError) -> str:
-    faults = error.errors(include_url=False)
+    # a misspelled field is also a missing one: its right name comes first
+    faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     first = faults[0]
     more = f" (and {len(faults) - 1} more: {', '.join(_place(f) for f in faults[1:4])})" if len(faults) > 1 else ""
     place = _place(first)

@@ -347,11 +347,13 @@ class _Folder:
         else:
             names, what = electrodes.names, "there are"
         if len(names) != n:
+            lies = series.values.shape[1] == len(names)
+            mend = "set `transpose = true` if its rows are times" if lies else "choose rows with `rows`"
             raise field_error(
                 self.toml,
                 "recording",
-                f"{table.file} gives {n} rows, {what} {len(names)} electrodes; choose rows with `rows`, or assign "
-                "electrodes with `electrodes`.",
+                f"{table.file} gives {n} rows, {what} {len(names)} electrodes; {mend}, or assign electrodes with "
+                "`electrodes`.",
             )
         return names
 

@@ -318,10 +318,11 @@ def triangles_from(
         else:
             first_index = 0 if low == 0 else 1
     if low < first_index or high > n_points - 1 + first_index:
+        other = 1 - first_index
+        fits = other <= low and high <= n_points - 1 + other
+        mend = f"State first_index = {other}." if fits else "Do points and triangles belong together?"
         raise FileFormatError(
-            path,
-            f"node numbers {low}..{high} do not fit {n_points} nodes counted from {first_index}. "
-            "Do points and triangles belong together?",
+            path, f"node numbers {low}..{high} do not fit {n_points} nodes counted from {first_index}. {mend}"
         )
     return (stored - first_index).astype(np.int64)
 
