@@ -1,4 +1,4 @@
-"""Image a beat: the phantom always, the measured Utah beat wherever its data can be had."""
+"""Simulate a beat of the phantom and image it; image the measured Utah beat wherever its data can be had."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ def run_case(name: str, out: Path, methods: tuple[str, ...]) -> None:
     """Image one case by all methods, print the comparison, say where the page is."""
     settings = ImagingSettings(methods=methods, rule="lcurve")
     with console.progress(quiet=False) as advance:
-        result = image_case(open_case(name), settings, progress=advance)
+        result = image_case(open_case(name, progress=advance), settings, progress=advance)
         files = write_imaging(result, out / name, page=write_page, progress=advance)
     rows = [picture.metrics for picture in result.images]
     console.table(rows, COLUMNS, title=f"\n{name}: {result.recording!r}")

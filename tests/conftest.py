@@ -13,6 +13,14 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tests run side by side: parallel kernels take one thread each, where a test does not ask for more."""
+    import numba
+
+    numba.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder with the measured recordings; tests that need it skip only where none is named."""

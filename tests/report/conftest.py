@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from report_browser import started, watched
 
 from einthoven.core import (
     Case,
@@ -109,3 +110,17 @@ def build(
 def imaging_result() -> Callable[..., ImagingResult]:
     """Build an `ImagingResult`; see `build`."""
     return build
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """One headless Chromium for all tests of pages."""
+    with started(tmp_path_factory.mktemp("chromium")) as context:
+        yield context
+
+
+@pytest.fixture
+def open_file(chromium):
+    """Open a page in Chromium; every error, request and dialog fails the test at its end."""
+    with watched(chromium) as show:
+        yield show

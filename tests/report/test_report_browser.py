@@ -1,57 +1,14 @@
 """The page in a real headless Chromium: it draws, plays, answers clicks, asks for nothing, runs no foreign code."""
 
-import contextlib
-import shutil
-import time
 from dataclasses import replace
-from io import BytesIO
 
-import matplotlib.image
 import numpy as np
 import pytest
+from report_browser import ATTACK, pixels, text, wait_until
 
 from einthoven.report.page import write_page
 
-ATTACK = "</script><script>window.attacked=1</script><img src=x onerror=window.attacked=1>"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium on this machine: the browser test of the report page, and only it, did not run")
-    from playwright.sync_api import sync_playwright
-
-    folder = tmp_path_factory.mktemp("chromium")
-    with sync_playwright() as play:
-        context = play.chromium.launch_persistent_context(
-            str(folder), executable_path=found, args=FLAGS, viewport={"width": 1440, "height": 900}
-        )
-        yield context
-        context.close()
-
-
-def wait_until(tab, expression: str, *, seconds: float = 30.0) -> None:
-    """Poll until the expression holds (wait_for_function would need 'unsafe-eval', which the page forbids)."""
-    end = time.monotonic() + seconds
-    while not tab.evaluate(expression):
-        assert time.monotonic() < end, f"not true within {seconds:g} s: {expression}"
-        time.sleep(0.02)
 
 
 def test_the_page_forbids_evaluating_text(imaging_result, open_page):
@@ -63,37 +20,16 @@ def test_the_page_forbids_evaluating_text(imaging_result, open_page):
 
 
 @pytest.fixture
-def open_page(chromium, tmp_path):
-    """Open a result's page; every error, request and dialog fails the test at its end."""
-    troubles: list[str] = []
-    opened = []
-
-    def show(result):
-        path = write_page(result, tmp_path / "report.html")
-        tab = chromium.new_page()
-        opened.append(tab)
-        tab.on("console", lambda m: troubles.append(f"console: {m.text}") if m.type == "error" else None)
-        tab.on("pageerror", lambda e: troubles.append(f"error: {e}"))
-        tab.on("dialog", lambda d: troubles.append(f"dialog: {d.message}"))
-        tab.on(
-            "request", lambda r: None if r.url == path.as_uri() or r.url.startswith("data:") else troubles.append(r.url)
-        )
-        tab.goto(path.as_uri())
-        wait_until(tab, "window.einthovenReady === true")
-        return tab
-
-    yield show
-    for tab in opened:
-        with contextlib.suppress(Exception):
-            tab.close()
-    assert troubles == []
+def open_page(open_file, tmp_path):
+    """Open a result's page."""
+    return lambda result: open_file(write_page(result, tmp_path / "report.html"))
 
 
 def middle_of(tab, panel):
     """Middle half of a map, RGB in 0..1, from a screenshot."""
-    picture = matplotlib.image.imread(BytesIO(tab.locator(f"#{panel} canvas").screenshot()))
+    picture = pixels(tab, f"#{panel} canvas")
     height, width = picture.shape[:2]
-    return picture[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4, :3].reshape(-1, 3)
+    return picture[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4].reshape(-1, 3)
 
 
 def colors_in(tab, panel):
@@ -116,10 +52,6 @@ def foremost(tab, where, count, *, but):
         }}
         return best.slice(0, 3); }})()"""
     )
-
-
-def text(tab, selector):
-    return tab.locator(selector).inner_text()
 
 
 def test_page_draws_three_maps_and_all_charts(imaging_result, open_page):

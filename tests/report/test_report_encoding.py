@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from einthoven.report.encoding import packed, plain, quantized, script_json, unpacked
+from einthoven.report.encoding import bits, deflated, packed, plain, quantized, script_json, unpacked
 
 VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)
 
@@ -50,3 +50,37 @@ def test_plain_knows_numpy_and_files(tmp_path):
     found = plain(given_)
     assert found == {"1": 2.5, "a": [3, True], "p": str(tmp_path), "n": None, "x": [[1.0, 0.0], [0.0, 1.0]]}
     json.dumps(found, allow_nan=False)
+
+
+@given(
+    arrays(np.float64, array_shapes(min_dims=1, max_dims=3, max_side=12), elements=VALUES),
+    st.sampled_from([254, 65534]),
+)
+def test_deflated_rows_come_back_within_half_a_step(values, levels):
+    back = unpacked(deflated(values, levels=levels))
+    assert back.shape == values.shape
+    assert np.abs(back - values).max() <= 0.501 / levels * np.ptp(values) + 1e-12 * np.abs(values).max()
+
+
+def test_deflated_keeps_missing_values_between_extremes():
+    values = np.array([[-3.0, np.nan], [np.nan, 5.0], [5.0, -3.0]], dtype=np.float32)
+    np.testing.assert_allclose(unpacked(deflated(values, levels=65534)), values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [1000.0, -1000.0])
+@pytest.mark.parametrize("pack", [quantized, lambda values: deflated(values, levels=65534)])
+def test_steps_are_those_of_the_range_not_of_the_size(pack, offset):
+    values = offset + np.random.default_rng(2).uniform(0, 1, (20, 30))
+    assert np.abs(unpacked(pack(values)) - values).max() < 8e-6
+
+
+def test_what_rests_takes_no_room():
+    still = np.tile(np.random.default_rng(0).normal(size=4000), (50, 1))
+    assert len(deflated(still)["data"]) < 0.05 * len(quantized(still)["data"])
+
+
+@given(arrays(np.bool_, array_shapes(max_dims=3, max_side=9)))
+def test_bits_come_back(mask):
+    found = unpacked(bits(mask))
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, mask)

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from einthoven.core.progress import Progress as ProgressCallback
+from einthoven.core.progress import silent
 from einthoven.studies.output import plain
-from einthoven.studies.progress import Progress as ProgressCallback
-from einthoven.studies.progress import silent
 
 #: People read stderr's progress and stdout's results; scripts read stdout.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)

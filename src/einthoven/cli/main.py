@@ -13,6 +13,7 @@ from einthoven.cli.datasets import datasets_app
 from einthoven.cli.files import convert, info, score
 from einthoven.cli.forward import forward
 from einthoven.cli.image import image
+from einthoven.cli.simulate import simulate
 from einthoven.core import InputError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(image)
 app.command()(forward)
+app.command()(simulate)
 app.command()(score)
 app.command()(convert)
 app.command()(info)

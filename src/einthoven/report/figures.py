@@ -1,4 +1,4 @@
-"""Still figures: 12-lead paper, maps, butterfly plots, weight curves.
+"""Still figures: 12-lead paper, maps on surfaces and slices, action potentials, butterfly plots, weight curves.
 
 Every function returns a matplotlib `Figure` that belongs to no window; save it with ``figure.savefig(path)``.
 """
@@ -12,6 +12,8 @@ from jaxtyping import Float
 from einthoven.core import InputError, Recording, Surface, WeightCurve
 from einthoven.core.errors import some
 from einthoven.core.leads import TWELVE_LEADS
+from einthoven.report.ecg_paper import GROUND, millimeter_paper
+from einthoven.tissue import Grid, Tissue
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 #: Colors of potentials and of activation times, as on the page.
 POTENTIAL_COLORS, ACTIVATION_COLORS = "RdBu_r", "RdYlBu"
-_PAPER, _FINE, _COARSE = "#fffaf7", "#f6d5ce", "#e8a79c"
+#: Cells without a value, and cells that do not conduct.
+_UNKNOWN, _HOLE = "#eef0f3", "#a9adb5"
 #: Order of the standard print: four columns of three leads.
 _LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 
@@ -56,7 +59,7 @@ def twelve_lead(
     rows: list[tuple[str, ...]] = [*_LAYOUT, *([(rhythm,)] if rhythm else [])]
     span = recording.times[-1] - recording.times[0]
     width, height = max(span * speed_mm_s / 1000, 60.0), 30.0 * len(rows)
-    axes = _paper(width, height)
+    axes = millimeter_paper(width, height)
     for number, row in enumerate(rows):
         base = height - 30.0 * number - 17.0
         _print_row(axes, recording, row, base=base, scale=(width / span, gain_mm_mv))
@@ -133,12 +136,7 @@ def activation_map(
     axes: "Axes | None" = None,
 ) -> "Figure":
     """Draw activation times as isochrone bands of `step` ms, early red to late blue; see `surface_map`."""
-    known = times[np.isfinite(times)]
-    if not known.size:
-        raise InputError(f"{surface.name}: an activation map needs at least one time; all are NaN.")
-    first = np.floor(known.min() / step) * step
-    count = max(2, int(np.ceil((known.max() - first) / step + 1e-9)))
-    levels = first + step * np.arange(count + 1)
+    levels = _isochrones(times, step, surface.name)
     limits = (float(levels[0]), float(levels[-1]))
     return surface_map(
         surface,
@@ -150,6 +148,96 @@ def activation_map(
         label="Activation (ms)",
         axes=axes,
     )
+
+
+def slice_map(
+    tissue: Tissue,
+    values: Float[np.ndarray, " n_nodes"],
+    *,
+    axis: int = 2,
+    at: float | None = None,
+    limits: tuple[float, float] | None = None,
+    levels: Sequence[float] | None = None,
+    colors: str = POTENTIAL_COLORS,
+    label: str = "Potential (mV)",
+    axes: "Axes | None" = None,
+) -> "Figure":
+    """Draw a field on a sheet, or on a slice of a volume; the first axis to the right, the second upwards.
+
+    Parameters
+    ----------
+    tissue
+        On a grid of two or three dimensions; cells that do not conduct are drawn dark gray.
+    values
+        At the conducting nodes; NaN is drawn light gray.
+    axis, at
+        The slice lies across this axis (0, 1, 2) at this coordinate, mm; default: the middle. A sheet has no choice.
+    limits
+        Color range; default: that of the values.
+    levels
+        Edges of discrete bands with lines between them (isochrones) instead of a continuous scale.
+    colors
+        Name of a matplotlib color map.
+    label
+        Of the color bar, with unit.
+    axes
+        Draw here; default: a new figure.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        If the tissue is not on such a grid, or the number of values is not that of the nodes.
+    """
+    shown, holes, extent, names = _slice(tissue, values, axis, at)
+    known = shown[np.isfinite(shown)]
+    if limits is None:
+        limits = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    norm, palette = _norm(limits, levels, colors)
+    axes = _figure(5.0, 4.2).add_subplot() if axes is None else axes
+    how: dict[str, Any] = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
+    drawn = axes.imshow(np.ma.masked_invalid(shown), norm=norm, cmap=palette.with_extremes(bad=_UNKNOWN), **how)
+    axes.imshow(np.ma.masked_where(~holes, holes), cmap=_one_color(_HOLE), **how)
+    if levels is not None and known.size > 3:
+        axes.contour(shown, levels=list(levels)[1:-1], colors="black", linewidths=0.5, origin="lower", extent=extent)
+    axes.set_xlabel(f"{names[0]} (mm)")
+    axes.set_ylabel(f"{names[1]} (mm)")
+    bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02)
+    bar.set_label(label)
+    if levels is not None:
+        bar.ax.invert_yaxis()
+    return axes.figure  # pyright: ignore[reportReturnType]
+
+
+def slice_activation_map(
+    tissue: Tissue,
+    times: Float[np.ndarray, " n_nodes"],
+    *,
+    step: float = 10.0,
+    axis: int = 2,
+    at: float | None = None,
+    axes: "Axes | None" = None,
+) -> "Figure":
+    """Draw activation times of a sheet or a slice as isochrone bands of `step` ms; see `slice_map`."""
+    levels = _isochrones(times, step, "tissue")
+    limits = (float(levels[0]), float(levels[-1]))
+    colors, label = ACTIVATION_COLORS, "Activation (ms)"
+    return slice_map(
+        tissue, times, axis=axis, at=at, limits=limits, levels=levels.tolist(), colors=colors, label=label, axes=axes
+    )
+
+
+def action_potentials(recording: Recording, *, axes: "Axes | None" = None) -> "Figure":
+    """Draw the transmembrane potential at every site, each in its own color."""
+    axes = _figure(6.4, 3.0).add_subplot() if axes is None else axes
+    for site, values in zip(recording.sites, recording.values, strict=True):
+        axes.plot(recording.times, values, linewidth=1.4, label=site)
+    axes.legend(frameon=False)
+    _label(axes, "Time (ms)", "Transmembrane potential (mV)", "")
+    return axes.figure  # pyright: ignore[reportReturnType]
 
 
 def butterfly(recording: Recording, *, title: str = "", axes: "Axes | None" = None) -> "Figure":
@@ -206,34 +294,13 @@ def _label(axes: "Axes", x: str, y: str, title: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _paper(width: float, height: float) -> "Axes":
-    """Millimeter paper, one data unit per millimeter."""
-    figure = _figure(width / 25.4, height / 25.4)
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, width)
-    axes.set_ylim(0, height)
-    axes.set_axis_off()
-    axes.add_artist(_rectangle(width, height))
-    for step, color, line in ((1, _FINE, 0.3), (5, _COARSE, 0.55)):
-        axes.vlines(np.arange(0, width + step, step), 0, height, color=color, linewidth=line, zorder=1)
-        axes.hlines(np.arange(0, height + step, step), 0, width, color=color, linewidth=line, zorder=1)
-    return axes
-
-
-def _rectangle(width: float, height: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((0, 0), width, height, facecolor=_PAPER, edgecolor="none", zorder=0)
-
-
 def _print_row(
     axes: "Axes", recording: Recording, row: tuple[str, ...], *, base: float, scale: tuple[float, float]
 ) -> None:
     """Print leads one after the other in time along a row of paper."""
     start, per_ms, per_mv = recording.times[0], *scale
     edges = np.linspace(recording.times[0], recording.times[-1], len(row) + 1)
-    halo = {"facecolor": _PAPER, "edgecolor": "none", "pad": 0.8}
+    halo = {"facecolor": GROUND, "edgecolor": "none", "pad": 0.8}
     for lead, first, last in zip(row, edges[:-1], edges[1:], strict=True):
         part = recording.select([lead]).window(float(first), float(last))
         x = (part.times - start) * per_ms
@@ -252,6 +319,57 @@ def _norm(limits: tuple[float, float], levels: Sequence[float] | None, colors: s
     if levels is None:
         return Normalize(*limits), palette
     return BoundaryNorm(list(levels), palette.N), palette
+
+
+def _isochrones(times: np.ndarray, step: float, name: str) -> Float[np.ndarray, " n"]:
+    """Edges of whole bands that hold all times."""
+    known = times[np.isfinite(times)]
+    if not known.size:
+        raise InputError(f"{name}: an activation map needs at least one time; all are NaN.")
+    first = np.floor(known.min() / step) * step
+    count = max(2, int(np.ceil((known.max() - first) / step + 1e-9)))
+    return first + step * np.arange(count + 1)
+
+
+def _slice(
+    tissue: Tissue, values: np.ndarray, axis: int, at: float | None
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float], tuple[str, str]]:
+    """Values of a slice (rows upwards) and which cells do not conduct; its borders, mm, and the names of its axes."""
+    grid = tissue.domain
+    if isinstance(grid, Surface) or grid.dimension < 2:
+        raise InputError("a slice needs tissue on a grid of two or three dimensions; use `surface_map` for surfaces.")
+    if np.shape(values) != (tissue.n_nodes,):
+        raise InputError(f"a map needs one value per conducting node ({tissue.n_nodes}); got shape {np.shape(values)}.")
+    axis = 2 if grid.dimension == 2 else axis
+    shape = (*grid.shape, 1)[:3]
+    everywhere = np.full(grid.n_points, np.nan)
+    everywhere[tissue.nodes] = values
+    index = _position(grid, axis, at)
+    shown, holes = (np.take(a.reshape(shape), index, axis=axis).T for a in (everywhere, ~tissue.conducting))
+    k, m = (n for n in range(3) if n != axis)
+    start, size = np.asarray(grid.origin) - grid.spacing / 2, grid.spacing * np.asarray(shape)
+    extent = (float(start[k]), float(start[k] + size[k]), float(start[m]), float(start[m] + size[m]))
+    return shown, holes, extent, ("xyz"[k], "xyz"[m])
+
+
+def _position(grid: Grid, axis: int, at: float | None) -> int:
+    """Index of a slice across an axis at a coordinate (mm), or in the middle."""
+    if axis not in (0, 1, 2):
+        raise InputError(f"a slice lies across axis 0, 1 or 2; got {axis}.")
+    size = (*grid.shape, 1)[axis]
+    if at is None or grid.dimension == 2:
+        return size // 2
+    index = round((at - grid.origin[axis]) / grid.spacing)
+    if not 0 <= index < size:
+        low, high = grid.origin[axis], grid.origin[axis] + grid.spacing * (size - 1)
+        raise InputError(f"the slice at {at:g} mm misses the tissue ({low:g}..{high:g} mm along {'xyz'[axis]}).")
+    return index
+
+
+def _one_color(color: str) -> Any:
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([color])
 
 
 def _projected(

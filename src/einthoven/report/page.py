@@ -1,9 +1,5 @@
 """The report page: one HTML file that shows an imaging result, offline."""
 
-import html
-import os
-import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +9,14 @@ from einthoven.core import Recording, Surface
 from einthoven.core.recording import QUANTITIES
 from einthoven.report.encoding import packed, quantized, script_json
 from einthoven.report.skin import map_weights
+from einthoven.report.template import SHARED, filled, write_page_text
 from einthoven.studies.results import Imaging, ImagingResult
 
 #: Samples (sites x frames, all methods) a page holds at most; beyond it only every k-th frame is shown.
 MAX_SAMPLES = 6_000_000
 #: Fewer leads with a known place than this make no map.
 MIN_MAP_LEADS = 8
-_ASSETS = ("page.css", "maps.js", "charts.js", "page.js")
+_ASSETS = (*SHARED, "page.js")
 
 
 def write_page(result: ImagingResult, path: Path) -> Path:
@@ -41,23 +38,13 @@ def write_page(result: ImagingResult, path: Path) -> Path:
     Path
         The file.
     """
-    path = Path(path)
-    text = render(result)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-    return path
+    return write_page_text(path, render(result))
 
 
 def render(result: ImagingResult) -> str:
     """Return the page as text."""
-    folder = resources.files("einthoven.report") / "assets"
-    parts = {name: (folder / name).read_text(encoding="utf-8") for name in _ASSETS}
-    parts["title"] = html.escape(f"{result.case.name} - einthoven")
-    parts["data"] = script_json(page_data(result))
-    template = (folder / "page.html").read_text(encoding="utf-8")
-    # one pass, so that text from files is never searched for placeholders
-    return re.sub(r"\{\{([a-z.]+)\}\}", lambda match: parts[match.group(1)], template)
+    title, data = f"{result.case.name} - einthoven", script_json(page_data(result))
+    return filled("page.html", _ASSETS, title=title, data=data)
 
 
 def page_data(result: ImagingResult) -> dict[str, Any]:

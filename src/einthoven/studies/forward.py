@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from einthoven.core import Case, ForwardOperator, InputError, Quantity, Recording
+from einthoven.core.progress import Progress, silent
 from einthoven.forward.inspect import OperatorReport, inspect
-from einthoven.studies.progress import Progress, silent
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.core import Case, ForwardOperator, InputError, Recording, Source, Surface
+from einthoven.core.progress import Progress, silent
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.registry import make_rule, make_solver
 from einthoven.inverse.rules import LCurve
@@ -20,7 +21,6 @@ from einthoven.metrics import (
     scoring_reference,
 )
 from einthoven.studies.forward import build_operator
-from einthoven.studies.progress import Progress, silent
 from einthoven.studies.provenance import case_checksums, machine, versions
 from einthoven.studies.results import Imaging, ImagingResult
 from einthoven.studies.settings import ImagingSettings

@@ -16,8 +16,8 @@ import numpy as np
 import tomli_w
 
 from einthoven.core import InputError, Recording
+from einthoven.core.progress import Progress, silent
 from einthoven.studies.forward import ForwardResult
-from einthoven.studies.progress import Progress, silent
 from einthoven.studies.provenance import case_checksums, machine, versions
 from einthoven.studies.results import ImagingResult
 
@@ -78,9 +78,10 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
+    """Return the value without the entries of its tables that are None, which TOML cannot hold."""
     if isinstance(value, dict):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
+        return {k: without_none(v) for k, v in value.items() if v is not None}
     return value
 
 
@@ -128,7 +129,7 @@ def write_imaging(
         write_reconstructions(result, stage / "reconstruction.zarr")
         progress("writing", 1, 3)
         write_activation(result, stage / "activation.csv")
-        (stage / "run.toml").write_text(tomli_w.dumps(_without_none(plain(result.provenance))), encoding="utf-8")
+        (stage / "run.toml").write_text(tomli_w.dumps(without_none(plain(result.provenance))), encoding="utf-8")
         write_rows(stage / "metrics.csv", rows)
         progress("writing", 2, 3)
         if page is not None:
@@ -180,7 +181,7 @@ def write_forward(result: ForwardResult, folder: Path, *, prediction: Recording 
             write(prediction, stage / "prediction.csv")
         run = {"case": result.case.name, "versions": versions(), "machine": machine(), "data": dict(result.case.info)}
         run["checksums"] = case_checksums(result.case)
-        (stage / "run.toml").write_text(tomli_w.dumps(_without_none(plain(run))), encoding="utf-8")
+        (stage / "run.toml").write_text(tomli_w.dumps(without_none(plain(run))), encoding="utf-8")
         summary = result.report.as_dict()
         write_json(stage / SEAL, summary)
         write_rows(stage / "metrics.csv", [{k: v for k, v in summary.items() if np.ndim(v) == 0}])

@@ -3,9 +3,16 @@
 from pathlib import Path
 
 from einthoven.core import Case, InputError
+from einthoven.core.progress import Progress, silent
 
-#: Built-in cases that need no file, by number of electrodes.
+#: The beat of the phantom's ventricles, by number of electrodes; needs no file.
 PHANTOMS = {"phantom": 120, "phantom-12": 12, "phantom-64": 64, "phantom-120": 120, "phantom-192": 192}
+
+#: The wave on the phantom's heart surface.
+PHANTOM_SURFACE = "phantom-surface"
+
+#: Names of all cases that need no file.
+BUILT_IN = (*PHANTOMS, PHANTOM_SURFACE)
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -17,17 +24,20 @@ def dataset_names() -> tuple[str, ...]:
 
 def is_named(text: str) -> bool:
     """Whether the text names a built-in case or a dataset, rather than a path."""
-    return text in PHANTOMS or text in dataset_names()
+    return text in BUILT_IN or text in dataset_names()
 
 
-def open_case(text: str) -> Case:
-    """Return the case that a name or a path stands for.
+def open_case(text: str, *, progress: Progress = silent) -> Case:
+    """Return the case that a name or a path stands for; the built-in ones are simulated.
 
     Parameters
     ----------
     text
-        ``phantom`` (or ``phantom-64`` and the like), the name of a dataset, a folder with ``case.toml``, the
-        ``case.toml`` itself, or a Zarr store. A path wins over a name when it is written as one (``./phantom``).
+        ``phantom`` (or ``phantom-64`` and the like), ``phantom-surface``, the name of a dataset, a folder with
+        ``case.toml``, the ``case.toml`` itself, or a Zarr store. A path wins over a name when it is written as one
+        (``./phantom``).
+    progress
+        Told about the simulation of a built-in case.
 
     Raises
     ------
@@ -40,14 +50,18 @@ def open_case(text: str) -> Case:
     if text in PHANTOMS:
         from einthoven.studies.phantom_beat import phantom_case
 
-        return phantom_case(electrodes=PHANTOMS[text])
+        return phantom_case(electrodes=PHANTOMS[text], progress=progress)
+    if text == PHANTOM_SURFACE:
+        from einthoven.studies.phantom_surface import phantom_surface_case
+
+        return phantom_surface_case(progress=progress)
     if text in dataset_names():
         return load_case(text)
     path = Path(text).expanduser()
     if not text.strip() or not path.exists():
         raise InputError(
             f"{text or 'an empty name'}: no such case; give a folder with case.toml, a case.zarr store, or one of: "
-            f"{', '.join([*PHANTOMS, *dataset_names()])}."
+            f"{', '.join([*BUILT_IN, *dataset_names()])}."
         )
     return read_case(path)
 

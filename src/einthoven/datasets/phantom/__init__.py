@@ -4,15 +4,19 @@ from einthoven.datasets.phantom.anatomy import Conductivities, Phantom, Resoluti
 from einthoven.datasets.phantom.electrodes import LAYOUTS
 from einthoven.datasets.phantom.thorax import Thorax
 from einthoven.datasets.phantom.ventricles import LEFT, RIGHT, Ventricles, WallCoordinates
+from einthoven.datasets.phantom.volume import FastLayer, ventricular_tissue, wall_point
 
 __all__ = [
     "LAYOUTS",
     "LEFT",
     "RIGHT",
     "Conductivities",
+    "FastLayer",
     "Phantom",
     "Resolution",
     "Thorax",
     "Ventricles",
     "WallCoordinates",
+    "ventricular_tissue",
+    "wall_point",
 ]

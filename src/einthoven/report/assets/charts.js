@@ -51,7 +51,7 @@ const Charts = (() => {
   }
 
   class Chart {
-    /** options: xLabel, yLabel, xLog, yLog, bare (no axes), onPick(x), onZoom([low, high] or null), readout(x) -> rows */
+    /** options: xLabel, yLabel, xLog, yLog, yWhole (ticks at whole numbers), bare (no axes), onPick(x), onZoom([low, high] or null), readout(x) -> rows */
     constructor(host, options) {
       this.host = host;
       this.options = options;
@@ -149,9 +149,10 @@ const Charts = (() => {
     }
 
     #axes(c) {
-      const [top, , , left] = this.margin, { xLabel, yLabel, xLog, yLog } = this.options;
+      const [top, , , left] = this.margin, { xLabel, yLabel, xLog, yLog, yWhole } = this.options;
       const x = (xLog ? logTicks : linearTicks)(...this.x, Math.max(2, this.width / 75));
-      const y = (yLog ? logTicks : linearTicks)(...this.y, Math.max(2, this.height / 34));
+      let y = (yLog ? logTicks : linearTicks)(...this.y, Math.max(2, this.height / 34));
+      if (yWhole) y = { ticks: y.ticks.filter((v) => Math.abs(v - Math.round(v)) < 1e-9), text: (v) => number(v, 0) };
       c.lineWidth = 1;
       c.strokeStyle = css("--grid");
       c.fillStyle = css("--muted");
@@ -306,5 +307,5 @@ const Charts = (() => {
     }
   }
 
-  return { Chart, css, significant, number };
+  return { Chart, FONT, css, linearTicks, significant, number };
 })();

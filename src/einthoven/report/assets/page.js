@@ -9,68 +9,22 @@
 
 (() => {
   const { Chart, css, significant, number } = Charts;
+  const { $, POTENTIAL_COLORS, ACTIVATION_COLORS, pack, nearest, roundUp, range, scale, placeNow, fill, fact } = Kit;
   const data = JSON.parse(document.getElementById("page-data").textContent);
-  const $ = (id) => document.getElementById(id);
 
-  const POTENTIAL_COLORS = {
-    "Blue\u2013white\u2013red": ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7", "#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f"],
-    "Purple\u2013white\u2013orange": ["#2d004b", "#542788", "#8073ac", "#b2abd2", "#d8daeb", "#f7f7f7", "#fee0b6", "#fdb863", "#e08214", "#b35806", "#7f3b08"],
-    "Rainbow": ["#00007f", "#0000ff", "#007fff", "#00ffff", "#7fff7f", "#ffff00", "#ff7f00", "#ff0000", "#7f0000"],
-  };
-  const ACTIVATION_COLORS = {
-    "Red (early) to blue": ["#a50026", "#d73027", "#f46d43", "#fdae61", "#fee090", "#ffffbf", "#e0f3f8", "#abd9e9", "#74add1", "#4575b4", "#313695"],
-    "Viridis": ["#fde725", "#b5de2b", "#6ece58", "#35b779", "#1f9e89", "#26828e", "#31688e", "#3e4989", "#482878", "#440154"],
-    "Rainbow": ["#ff0000", "#ff7f00", "#ffff00", "#7fff7f", "#00ffff", "#007fff", "#0000ff", "#7f00ff"],
-  };
-  const METHOD_COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8c6d31"];
   const RULES = {
     lcurve: "L-curve", gcv: "GCV", rgcv: "robust GCV", creso: "CRESO", ucurve: "U-curve", discrepancy: "discrepancy", oracle: "oracle", fixed: "fixed",
   };
-  const SPEEDS = [10, 25, 50, 100, 250, 500, 1000];
   const TRUTH = "truth", TRUTH_NAME = data.truth?.simulated ? "Truth" : "Measured";
 
   // ---- data ----------------------------------------------------------------------------------------------------------
 
-  function bytes(text) {
-    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-    const raw = atob(text), out = new Uint8Array(raw.length);
-    for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i);
-    return out;
-  }
-
-  /** A packed array: codes are decoded at first use; at(i) and row(i) give values, NaN where missing. */
-  class Packed {
-    constructor(packet) { Object.assign(this, packet); this.columns = packet.shape[1] ?? 1; this.rows = packet.shape[0]; }
-
-    get codes() {
-      if (!this.decoded) {
-        const Type = { int16: Int16Array, int32: Int32Array, float32: Float32Array }[this.dtype];
-        this.decoded = new Type(bytes(this.data).buffer);
-        this.data = null;
-      }
-      return this.decoded;
-    }
-
-    value(code) { return this.dtype !== "int16" ? code : code === -32768 ? NaN : this.offset + this.scale * code; }
-
-    all() { return Float32Array.from(this.codes, (c) => this.value(c)); }
-
-    row(i) { return Float64Array.from(this.codes.subarray(i * this.columns, (i + 1) * this.columns), (c) => this.value(c)); }
-
-    column(k) {
-      const out = new Float32Array(this.rows), codes = this.codes;
-      for (let i = 0; i < this.rows; i++) out[i] = this.value(codes[i * this.columns + k]);
-      return out;
-    }
-  }
-
   const ruleName = (rule) => RULES[rule] ?? rule;
-  const pack = (packet) => packet && new Packed(packet);
   const times = Array.from(pack(data.times).all());
   const nFrames = times.length;
   const methods = data.methods.map((m, i) => ({
     ...m, values: pack(m.values), residual: pack(m.residual), activation: m.activation && pack(m.activation).all(),
-    color: METHOD_COLORS[i % METHOD_COLORS.length], label: label(m, i),
+    color: Kit.LINE_COLORS[i % Kit.LINE_COLORS.length], label: label(m, i),
   }));
   const truth = data.truth && { values: pack(data.truth.values), activation: data.truth.activation && pack(data.truth.activation).all() };
   const recorded = pack(data.leads.recorded);
@@ -126,12 +80,6 @@
     return known.length ? known[Math.floor(q * (known.length - 1))] : 1;
   }
 
-  function roundUp(value) {
-    if (!(value > 0)) return 1;
-    const power = 10 ** (Math.floor(Math.log10(value)) - 1);
-    return Number((Math.ceil(value / power - 1e-9) * power).toPrecision(3));
-  }
-
   function compare(estimate, reference) {
     let [difference, size, n, sa, sb, saa, sbb, sab] = new Array(8).fill(0);
     for (let i = 0; i < estimate.length; i++) {
@@ -146,19 +94,11 @@
 
   function rms(row) { return Math.sqrt(row.reduce((sum, v) => sum + v * v, 0) / row.length); }
 
-  function range(values) {
-    const known = Array.from(values).filter(Number.isFinite).sort((a, b) => a - b);
-    const at = (q) => known[Math.round(q * (known.length - 1))];
-    return known.length ? [at(0.01), at(0.99)] : [0, 1];
-  }
-
   function activationRange() {
     const lists = truth?.activation ? [truth.activation] : methods.map((m) => m.activation).filter(Boolean);
     const ranges = lists.map(range);
     const low = Math.min(...ranges.map((r) => r[0])), high = Math.max(...ranges.map((r) => r[1]));
-    const band = state.band;
-    const first = Math.floor(low / band + 1e-6) * band;
-    return [first, Math.max(first + 2 * band, Math.ceil(high / band - 1e-6) * band)];
+    return Kit.bandedRange(low, high, state.band);
   }
 
   const heartRanges = [...methods.map((m) => m.values), ...(truth ? [truth.values] : [])];
@@ -244,42 +184,6 @@
 
   function contourStep(range) { return range / 6; }
 
-  function scale(panel, stops, { low, high, unit, band = 0, down = false }) {
-    const box = panel.querySelector(".scale");
-    box.replaceChildren();
-    const add = (kind, text) => { const e = box.appendChild(document.createElement("div")); e.className = kind; e.textContent = text; return e; };
-    add("unit", unit);
-    const ramp = add("ramp", ""), up = down ? "to bottom" : "to top";
-    if (band) {
-      const n = Math.round((high - low) / band), lut = Maps.palette(stops), parts = [];
-      for (let i = 0; i < n; i++) {
-        const j = 4 * Math.round((i + 0.5) / n * 255), color = `rgb(${lut[j]},${lut[j + 1]},${lut[j + 2]})`;
-        parts.push(`${color} ${100 * i / n}% ${100 * (i + 1) / n}%`);
-      }
-      ramp.style.background = `linear-gradient(${up}, ${parts.join(",")})`;
-    } else ramp.style.background = `linear-gradient(${up}, ${stops.join(",")})`;
-    const room = Math.max(2, Math.floor((panel.querySelector(".view").clientHeight - 60) / 22));
-    let values = [low, low / 2, 0, high / 2, high];
-    if (band) {
-      const n = Math.round((high - low) / band), skip = Math.ceil(n / room);
-      values = [];
-      for (let i = 0; i <= n; i += skip) values.push(low + i * band);
-    }
-    const size = Math.abs(high) >= 1 || band ? 2 : 3;
-    for (const v of values) {
-      const f = (v - low) / (high - low), tick = add("tick", String(Number(v.toPrecision(size + 1))).replace("-", "\u2212"));
-      tick.style.top = `calc(18px + (100% - 18px) * ${down ? f : 1 - f})`;
-    }
-    if (down) Object.assign(add("now", "").dataset, { low, high });
-  }
-
-  /** The current time on the color bar of an activation map. */
-  function placeNow(mark, t) {
-    const f = (t - mark.dataset.low) / (mark.dataset.high - mark.dataset.low);
-    mark.hidden = f < 0 || f > 1;
-    mark.style.top = `calc(18px + (100% - 18px) * ${f})`;
-  }
-
   function footers(hover = {}) {
     for (const side of ["left", "right"]) {
       if (!views[side]) continue;
@@ -310,12 +214,6 @@
   }
 
   // ---- charts --------------------------------------------------------------------------------------------------------
-
-  function nearest(list, x) {
-    let [low, high] = [0, list.length - 1];
-    while (high - low > 1) { const mid = (low + high) >> 1; if (list[mid] > x) high = mid; else low = mid; }
-    return Math.abs(list[low] - x) <= Math.abs(list[high] - x) ? low : high;
-  }
 
   const visible = (i) => !state.hidden.has(i);
   const drawn = (i) => visible(i) && (settled || i === state.method);
@@ -360,20 +258,11 @@
 
   function legend(host, first, note) {
     host.replaceChildren();
-    const add = (text, color, small, i) => {
-      const button = host.appendChild(document.createElement("button"));
-      button.type = "button";
-      button.appendChild(document.createElement("i")).style.background = color;
-      button.append(text);
-      if (small) { button.append(" "); button.appendChild(document.createElement("small")).textContent = small; }
-      if (i === null) { button.disabled = true; return; }
-      button.setAttribute("aria-pressed", String(visible(i)));
-      button.title = "Show or hide";
-      button.classList.toggle("chosen", i === state.method);
-      button.addEventListener("click", () => { if (visible(i)) state.hidden.add(i); else state.hidden.delete(i); timeCharts(); });
-    };
-    if (first) add(first, css("--truth"), "", null);
-    methods.forEach((m, i) => add(m.label, m.color, settled || i === state.method ? note(m) : "", i));
+    if (first) Kit.legendEntry(host, { text: first, color: css("--truth") });
+    methods.forEach((m, i) => Kit.legendEntry(host, {
+      text: m.label, color: m.color, note: settled || i === state.method ? note(m) : "", on: visible(i), chosen: i === state.method,
+      act: () => { if (visible(i)) state.hidden.add(i); else state.hidden.delete(i); timeCharts(); },
+    }));
   }
 
   function timeCharts() { electrogram(); leadChart(); }
@@ -518,20 +407,14 @@
   }
 
   function facts() {
-    const method = methods[state.method], scores = data.scores[state.method], host = $("facts");
-    host.replaceChildren();
-    const add = (name, value) => {
-      const box = host.appendChild(document.createElement("div"));
-      box.className = "fact";
-      box.appendChild(document.createElement("small")).textContent = name;
-      box.appendChild(document.createElement("b")).textContent = value;
-    };
-    add("Method", method.name);
-    add("Weight", `${ruleName(method.rule)}, \u03bb = ${significant(method.weight)}`);
-    add("Weight chosen", method.saw_truth ? "with the truth" : "without the truth");
-    if (typeof scores.relative_error === "number") add("Relative error", number(scores.relative_error, 3));
-    if (typeof scores.correlation === "number") add("Correlation", number(scores.correlation, 3));
-    if (truth) add("Scored", data.reference);
+    const method = methods[state.method], scores = data.scores[state.method];
+    $("facts").replaceChildren();
+    fact("Method", method.name);
+    fact("Weight", `${ruleName(method.rule)}, \u03bb = ${significant(method.weight)}`);
+    fact("Weight chosen", method.saw_truth ? "with the truth" : "without the truth");
+    if (typeof scores.relative_error === "number") fact("Relative error", number(scores.relative_error, 3));
+    if (typeof scores.correlation === "number") fact("Correlation", number(scores.correlation, 3));
+    if (truth) fact("Scored", data.reference);
   }
 
   function provenance() {
@@ -540,12 +423,10 @@
     const first = {};
     for (const key of ["origin", "licence", "license", "citation", "notes"]) if (info[key]) { first[key] = info[key]; delete info[key]; }
     Object.assign(first, info);
-    if (Object.keys(first).length) host.appendChild(definitions(first));
-    const flat = Object.fromEntries(Object.entries(rest).filter(([, v]) => typeof v !== "object" || v === null));
-    if (Object.keys(flat).length) host.appendChild(definitions(flat));
-    for (const [key, value] of Object.entries(rest)) if (typeof value === "object" && value !== null) host.appendChild(folded(key, value));
-    host.appendChild(folded("diagnostics", Object.fromEntries(methods.map((m) => [m.label, m.diagnostics]))));
-    host.appendChild(folded("this page", {
+    if (Object.keys(first).length) host.appendChild(Kit.definitions(first));
+    Kit.provenance(host, rest);
+    host.appendChild(Kit.folded("diagnostics", Object.fromEntries(methods.map((m) => [m.label, m.diagnostics]))));
+    host.appendChild(Kit.folded("this page", {
       "body-surface map": torso.weights ? "smoothest surface (least squared Laplacian) through the leads" : "none: the leads are not potentials of single electrodes",
       "arrays": "16-bit, error below 1e-5 of the range",
       "frames": data.stride > 1 ? `every ${data.stride}th of the recording` : "all",
@@ -553,62 +434,9 @@
     }));
   }
 
-  function folded(name, value) {
-    const box = document.createElement("details");
-    box.appendChild(document.createElement("summary")).textContent = words(name);
-    box.appendChild(Array.isArray(value) ? definitions(Object.fromEntries(value.entries())) : definitions(value));
-    return box;
-  }
-
-  function words(key) { const text = String(key).replaceAll("_", " "); return text.charAt(0).toUpperCase() + text.slice(1); }
-
-  function definitions(object) {
-    const list = document.createElement("dl");
-    for (const [key, value] of Object.entries(object)) {
-      list.appendChild(document.createElement("dt")).textContent = words(key);
-      const cell = list.appendChild(document.createElement("dd"));
-      if (Array.isArray(value) && value.every((v) => typeof v !== "object")) cell.textContent = value.join(", ");
-      else if (typeof value === "object" && value !== null) cell.appendChild(definitions(value));
-      else cell.textContent = typeof value === "number" && !Number.isInteger(value) ? significant(value) : String(value ?? "\u2013");
-      if (typeof value === "string" && /^[0-9a-f]{32,}$/.test(value)) cell.className = "long";
-    }
-    return list;
-  }
-
   // ---- actions -------------------------------------------------------------------------------------------------------
 
-  function setFrame(k) {
-    state.frame = Math.min(nFrames - 1, Math.max(0, Math.round(k)));
-    drawFrame();
-  }
-
-  let started = null;
-  function tick(now) {
-    if (!state.playing) return;
-    if (started === null) started = { now, time: times[state.frame] };
-    const t = started.time + (now - started.now) / 1000 * state.speed;
-    if (t > times[nFrames - 1]) { started = { now, time: times[0] }; setFrame(0); }
-    else { const k = nearest(times, t); if (k !== state.frame) setFrame(k); }
-    requestAnimationFrame(tick);
-  }
-
-  function play() {
-    if (state.playing || nFrames < 2) return;
-    if (state.frame === nFrames - 1) setFrame(0);
-    state.playing = true;
-    started = null;
-    $("play").textContent = "\u275A\u275A";
-    $("play").setAttribute("aria-label", "Pause");
-    requestAnimationFrame(tick);
-  }
-
-  function pause() {
-    state.playing = false;
-    $("play").textContent = "\u25B6";
-    $("play").setAttribute("aria-label", "Play");
-  }
-
-  function seek(k) { started = null; setFrame(k); }
+  const { setFrame, play, pause, seek, ...clock } = Kit.clock(state, () => times, drawFrame);
 
   function selectNode(i) { state.node = i; marks(); electrogram(); footers(); }
 
@@ -662,16 +490,6 @@
 
   // ---- controls ------------------------------------------------------------------------------------------------------
 
-  function fill(select, entries, value) {
-    select.replaceChildren();
-    for (const [key, text] of entries) {
-      const option = select.appendChild(document.createElement("option"));
-      option.value = String(key);
-      option.textContent = text;
-    }
-    select.value = String(value);
-  }
-
   function options() {
     const list = [["method", `Reconstructed: ${methods[state.method].label}`]];
     if (truth) list.push([TRUTH, TRUTH_NAME], ["difference", `Reconstructed \u2212 ${TRUTH_NAME.toLowerCase()}`]);
@@ -685,9 +503,8 @@
     fill($("potential-colors"), Object.keys(POTENTIAL_COLORS).map((k) => [k, k]), Object.keys(POTENTIAL_COLORS)[0]);
     fill($("activation-colors"), Object.keys(ACTIVATION_COLORS).map((k) => [k, k]), Object.keys(ACTIVATION_COLORS)[0]);
     fill($("torso-shows"), [["recorded", "Recorded"], ["predicted", "Predicted"], ["residual", "Residual"]], state.torso);
-    fill($("speed"), SPEEDS.map((s) => [s, `${s} ms per s`]), state.speed);
     options();
-    $("slider").max = nFrames - 1;
+    clock.controls();
     $("show-activation").parentElement.hidden = !methods.some((m) => m.activation) && !truth?.activation;
     const on = (id, event, act) => $(id).addEventListener(event, act);
     on("method", "change", () => setMethod(Number($("method").value)));
@@ -707,81 +524,18 @@
     on("cut", "change", () => { for (const side of ["left", "right"]) if (views[side]) views[side].setCut($("cut").checked ? 0 : Infinity); });
     on("show-potential", "click", () => showActivation(false));
     on("show-activation", "click", () => showActivation(true));
-    on("play", "click", () => (state.playing ? pause() : play()));
-    on("back", "click", () => { pause(); setFrame(state.frame - 1); });
-    on("forward", "click", () => { pause(); setFrame(state.frame + 1); });
-    on("slider", "input", () => seek(Number($("slider").value)));
-    on("speed", "change", () => { state.speed = Number($("speed").value); started = null; });
     on("reset", "click", reset);
-    on("theme", "click", () => {
-      const dark = document.documentElement.dataset.theme !== "dark";
-      document.documentElement.dataset.theme = dark ? "dark" : "light";
-      $("theme").textContent = dark ? "Light" : "Dark";
-      setMethod(state.method);
-      drawStrip();
-    });
-    document.addEventListener("keydown", keys);
-  }
-
-  function keys(e) {
-    if (e.ctrlKey || e.metaKey || e.altKey) return;
-    const typing = e.target.matches("select, input[type=number]");
-    const step = e.shiftKey ? 10 : 1;
-    const actions = {
-      " ": () => (state.playing ? pause() : play()),
-      "ArrowLeft": () => { pause(); setFrame(state.frame - step); },
-      "ArrowRight": () => { pause(); setFrame(state.frame + step); },
-      "Home": () => seek(0), "End": () => seek(nFrames - 1),
+    Kit.theme(() => { setMethod(state.method); drawStrip(); });
+    Kit.keys({
+      ...clock.keys,
       "m": () => setMethod((state.method + 1) % methods.length),
       "a": () => { if (!$("show-activation").parentElement.hidden) showActivation(!state.activation); },
-    };
-    const act = actions[e.key.length === 1 ? e.key.toLowerCase() : e.key];
-    if (!act || typing) return;
-    e.preventDefault();
-    if (e.key === " " && e.target.matches("button")) e.target.blur();
-    act();
+    });
   }
 
   function turned() { for (const key of ["torso", "left", "right"]) if (views[key]) views[key].draw(); axes(); }
 
-  // ---- the axes in the corner of each map ----------------------------------------------------------------------------
-
-  const AXIS_COLORS = ["#c0392b", "#2e8b57", "#2f6db5"];
-  const AXIS_NAMES = data.torso.frame === "LPS" ? ["left", "back", "head"] : ["x", "y", "z"];
-
-  function axes() {
-    const r = camera.rotation;
-    for (const svg of document.querySelectorAll(".axes")) {
-      svg.replaceChildren();
-      const ends = [0, 1, 2].map((k) => ({ k, x: r[k], y: -r[3 + k], z: r[6 + k] })).sort((a, b) => a.z - b.z);
-      for (const { k, x, y } of ends) {
-        const group = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "g"));
-        const make = (kind, attributes) => {
-          const e = group.appendChild(document.createElementNS("http://www.w3.org/2000/svg", kind));
-          for (const [name, value] of Object.entries(attributes)) e.setAttribute(name, value);
-          return e;
-        };
-        make("line", { x1: 0, y1: 0, x2: 20 * x, y2: 20 * y, stroke: AXIS_COLORS[k], "stroke-width": 2 });
-        if (Math.hypot(x, y) > 0.2) {
-          const anchor = x > 0.4 ? "start" : x < -0.4 ? "end" : "middle";
-          make("text", { x: (anchor === "middle" ? 29 : 23) * x, y: 29 * y + 4, "text-anchor": anchor, fill: AXIS_COLORS[k] }).textContent = AXIS_NAMES[k];
-        }
-        make("circle", { cx: 26 * x, cy: 26 * y, r: 10, fill: "transparent" });
-        make("title", {}).textContent = `Look along ${AXIS_NAMES[k]}; again for the other side`;
-        group.addEventListener("click", () => lookAlong(k));
-      }
-    }
-  }
-
-  function lookAlong(k) {
-    const r = camera.rotation, sign = r[6 + k] > 0.999 ? -1 : 1;
-    const towards = [0, 0, 0], up = data.torso.view.slice(3, 6).map(Math.round);
-    towards[k] = sign;
-    const vertical = up[k] ? data.torso.view.slice(6, 9).map((v) => -sign * Math.round(v)) : up;
-    const right = [0, 1, 2].map((i) => vertical[(i + 1) % 3] * towards[(i + 2) % 3] - vertical[(i + 2) % 3] * towards[(i + 1) % 3]);
-    camera.rotation = [...right, ...vertical, ...towards];
-    turned();
-  }
+  const axes = Kit.axes(camera, { names: data.torso.frame === "LPS" ? ["left", "back", "head"] : ["x", "y", "z"], view: data.torso.view, turned });
 
   // ---- start ---------------------------------------------------------------------------------------------------------
 
@@ -897,8 +651,7 @@
   }
 
   try { start(); } catch (error) {
-    $("failure").hidden = false;
-    $("failure").textContent = `The page could not be drawn: ${error.message}`;
+    Kit.failed(error);
     throw error;
   }
 })();

@@ -1,0 +1,276 @@
+"""What a simulation study writes: metrics, results, the study as run, provenance, the page."""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import xarray
+
+from einthoven.core import Recording, Surface
+from einthoven.simulate import Simulation
+from einthoven.studies.output import SEAL, plain, staged, without_none, write_json, write_rows
+from einthoven.studies.provenance import machine, versions
+from einthoven.studies.simulation_build import HEART_SURFACE, Prepared, prepare
+from einthoven.studies.simulation_tables import SimulationStudy
+from einthoven.studies.store import Config, ResultsStore
+
+#: Writes ``report.html``: `einthoven.report.simulation_page.write_simulation_page`.
+Page = Callable[..., object]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study gave.
+
+    Parameters
+    ----------
+    rows
+        Metrics, one row per run.
+    out
+        Folder of the results.
+    reused
+        Number of runs that were there already.
+    notes
+        What a person should know: cells out of reach, damaged results that were computed anew.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    out: Path
+    reused: int = 0
+    notes: tuple[str, ...] = ()
+
+
+# --- metrics ----------------------------------------------------------------------------------------
+
+
+def metrics_of(prepared: Prepared, simulation: Simulation) -> dict[str, Any]:
+    """Flat metrics of one run; what was not kept is left out."""
+    tissue, study = simulation.tissue, prepared.study
+    row: dict[str, Any] = {
+        "model": study.model.name,
+        "tissue": study.tissue.kind,
+        "seed": study.seed,
+        "cells": tissue.n_nodes,
+        "conducting": tissue.n_nodes / tissue.n_points,
+        "unreached_cells": prepared.unreached,
+        "steps": simulation.steps,
+        "dt_ms": simulation.dt,
+        "t_end_ms": simulation.t_end,
+    }
+    data = simulation.data
+    if "activation" in data:
+        row |= activation_metrics(simulation)
+    if "probes" in data:
+        row["apd90_ms"] = _median(_durations(simulation.recording("probes")))
+    if "ecg" in data:
+        row |= ecg_metrics(simulation.recording("ecg"), torso=study.ecg is not None and study.ecg.torso is not None)
+    if "phase_singularity_count" in data:
+        row |= singularity_metrics(data)
+    seconds = simulation.seconds
+    speed = tissue.n_nodes * simulation.steps / seconds if seconds > 0 else None
+    return {k: plain(v) for k, v in {**row, "seconds": seconds, "cell_steps_per_second": speed}.items()}
+
+
+def activation_metrics(simulation: Simulation) -> dict[str, Any]:
+    """How much was activated, in how long, how fast, and for how long: first beat, unless it says otherwise."""
+    lat = np.asarray(simulation.data["activation"].values)
+    recovery = np.asarray(simulation.data["recovery"].values)
+    first = lat[0]
+    known = np.isfinite(first)
+    found: dict[str, Any] = {"activated": float(known.mean()), "beats": int(np.isfinite(lat).any(axis=1).sum())}
+    found["activation_time_ms"] = float(np.ptp(first[known])) if known.any() else None
+    found["last_activation_ms"] = float(first[known].max()) if known.any() else None
+    found["cv_mm_per_ms"] = conduction_velocity(simulation, first)
+    found["duration_ms"] = _median(recovery[0] - first)
+    found["duration_level_mv"] = float(simulation.data["recovery"].attrs["level_mv"])
+    return found
+
+
+def conduction_velocity(simulation: Simulation, lat: np.ndarray) -> float | None:
+    """Median of 1/|grad activation| over the cells whose neighbors along all axes are activated too, mm/ms."""
+    tissue, domain = simulation.tissue, simulation.tissue.domain
+    everywhere = np.full(tissue.n_points, np.nan)
+    everywhere[tissue.nodes] = lat
+    if isinstance(domain, Surface):
+        from einthoven.signals import conduction_velocity as on_surface
+
+        return _median(on_surface(domain, everywhere).speed)
+    axes = tuple(k for k, n in enumerate(domain.shape) if n > 2)
+    if not axes:
+        return None
+    slopes = np.gradient(everywhere.reshape(domain.shape), domain.spacing, axis=axes)
+    slope = np.sqrt(sum(np.square(s) for s in (slopes if isinstance(slopes, list | tuple) else [slopes])))
+    return _median(1.0 / np.where(slope > 1e-9, slope, np.nan))
+
+
+def _durations(probes: Recording) -> np.ndarray:
+    """APD90 of the first action potential of every probe; NaN where it does not recover."""
+    from einthoven.signals import action_potential_durations
+
+    return action_potential_durations(probes)
+
+
+def ecg_metrics(ecg: Recording, *, torso: bool) -> dict[str, Any]:
+    """Largest peak-to-peak amplitude over the leads and, on a torso, the QRS complex."""
+    span = np.ptp(ecg.values, axis=1)
+    found: dict[str, Any] = {"ecg_amplitude_mv": float(span.max()), "ecg_largest_lead": ecg.sites[int(span.argmax())]}
+    if torso and ecg.n_times > 1 and ecg.times[-1] - ecg.times[0] >= 200:
+        from einthoven.signals import delineate
+
+        waves = delineate(ecg)
+        found |= {"qrs_ms": plain(waves.qrs_duration), "qt_ms": plain(waves.qt)}
+    return found
+
+
+def singularity_metrics(data: Mapping[str, xarray.DataArray]) -> dict[str, Any]:
+    """How many phase singularities there were, at once and over time, and how long they lasted."""
+    count = np.asarray(data["phase_singularity_count"].values)
+    rows = np.asarray(data["phase_singularities"].values)
+    path = np.asarray(data["phase_singularity_paths"].values)
+    lasted = [float(np.ptp(rows[path == k, 0])) for k in np.unique(path[path >= 0])]
+    return {
+        "singularities_mean": float(count.mean()),
+        "singularities_most": int(count.max(initial=0)),
+        "singularity_paths": len(lasted),
+        "singularity_longest_ms": max(lasted, default=0.0),
+    }
+
+
+def _median(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else None
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def finished_result(out: Path, key: str) -> StudyResult | None:
+    """What a folder holds if it is complete and of the run with that key."""
+    try:
+        run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
+        rows = json.loads((out / SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if run.get("key") != key or not isinstance(rows, dict) or not (out / "results.zarr" / "zarr.json").is_file():
+        return None
+    return StudyResult((rows,), out, reused=1)
+
+
+def write_run(
+    prepared: Prepared, simulation: Simulation, results: Path, out: Path, *, key: str, version: str, page: Page | None
+) -> StudyResult:
+    """Write everything of one run; `results` is moved to ``results.zarr``."""
+    row = {"study": prepared.study.name, **metrics_of(prepared, simulation)}
+    about = provenance(prepared.study, version) | {"key": key}
+    if simulation.resumed_at is not None:
+        about["resumed_at_ms"] = simulation.resumed_at
+    notes = _notes(prepared)
+    with staged(out) as stage:
+        _write_study(prepared.study, stage / "study.toml")
+        write_toml(stage / "run.toml", about)
+        write_rows(stage / "metrics.csv", [row])
+        if page is not None:
+            write_page(page, prepared, simulation, stage / "report.html", row=row, about=about)
+        write_json(stage / SEAL, row)
+        os.rename(results, stage / "results.zarr")
+    return StudyResult((row,), out, notes=notes)
+
+
+def write_sweep(
+    study: SimulationStudy,
+    runs: Sequence[tuple[dict[str, Any], SimulationStudy]],
+    cells: Sequence[Config],
+    store: ResultsStore,
+    out: Path,
+    *,
+    notes: Sequence[str],
+    version: str,
+    page: Page | None,
+) -> StudyResult:
+    """Write the table of a sweep; the arrays stay in the store. The page shows the first run."""
+    rows = []
+    for k, ((own, _), config) in enumerate(zip(runs, cells, strict=True)):
+        cell = store.get(config)
+        rows.append({"study": study.name, "run": k + 1, "cell": cell.summary.key, **own, **cell.record})
+    about = provenance(study, version) | {"keys": [row["cell"] for row in rows]}
+    with staged(out) as stage:
+        _write_study(study, stage / "study.toml")
+        write_toml(stage / "run.toml", about)
+        write_rows(stage / "metrics.csv", rows)
+        if page is not None:
+            own, first = runs[0]
+            prepared = prepare(first)
+            shown = _stored_simulation(prepared, store, cells[0])
+            write_page(page, prepared, shown, stage / "report.html", row=rows[0], about=about)
+        write_json(stage / SEAL, rows)
+    return StudyResult(tuple(rows), out, notes=tuple(notes))
+
+
+def _stored_simulation(prepared: Prepared, store: ResultsStore, config: Config) -> Simulation:
+    cell = store.get(config)
+    data: dict[str, Any] = {name: cell.load(name) for name in cell.names}
+    times = prepared.study.time
+    return Simulation(
+        prepared.monodomain, prepared.protocol, times.dt, times.t_end, data, prepared.n_steps, cell.record["seconds"]
+    )
+
+
+def provenance(study: SimulationStudy, version: str) -> dict[str, Any]:
+    """What was run, with what, where."""
+    settings = study.model_dump(mode="json", exclude_none=True, exclude={"versions"})
+    return {"settings": settings, "code": version, "versions": versions(), "machine": machine()}
+
+
+def _write_study(study: SimulationStudy, path: Path) -> None:
+    """Write the study as run, every field spelled out, so that it can be run again."""
+    values = study.model_dump(mode="json", exclude_none=True) | {"versions": versions()}
+    write_toml(path, values)
+
+
+def write_toml(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a table; what is None is left out."""
+    path.write_text(tomli_w.dumps(without_none(plain(dict(values)))), encoding="utf-8")
+
+
+def write_page(
+    page: Page,
+    prepared: Prepared,
+    simulation: Simulation,
+    path: Path,
+    *,
+    row: Mapping[str, Any],
+    about: Mapping[str, Any],
+) -> None:
+    """Write ``report.html``; potentials on the heart surface are shown as its movie, not as leads."""
+    data = dict(simulation.data)
+    heart = data.pop(HEART_SURFACE, None)
+    if "probes" in data and prepared.study.keep.probes is not None:
+        points = _padded(prepared.study.keep.probes.points.values())
+        data["probes"] = data["probes"].assign_attrs(points=points)
+    study = prepared.study
+    page(
+        replace(simulation, data=data),
+        path,
+        title=study.title or study.name,
+        summary=row,
+        provenance=about,
+        surface=prepared.surface,
+        surface_vm=None if heart is None else Recording.from_xarray(heart),
+    )
+
+
+def _padded(points: Any) -> np.ndarray:
+    return np.array([[*p, 0.0, 0.0][:3] for p in points], dtype=np.float64)
+
+
+def _notes(prepared: Prepared) -> tuple[str, ...]:
+    if not prepared.unreached:
+        return ()
+    share = prepared.unreached / prepared.monodomain.tissue.n_nodes
+    return (f"{prepared.unreached} cells ({share:.2%}) are cut off from every stimulus and stay at rest.",)
