@@ -1,8 +1,13 @@
-"""Cost and memory of gradients through the simulation: with and without checkpoints, on a grid and on a surface.
+"""Gradients through the simulation: agreement with finite differences, cost, memory against the number of steps.
 
-Memory is what the compiled program asks for beyond its arguments and results (XLA's own plan), in fields: arrays of
-one number per node. Times are processor time of all threads, the best of three, compilation apart. What is timed is
-the gradient with respect to the diffusivity of every node and to all parameters of the membrane.
+Agreement: the mean square of the potential at all samples, differentiated along one direction of each input, against
+central differences of fourth order with steps h and 2 h; relative to the difference. Printed is the better of two h.
+
+Memory: what the compiled program asks for beyond its arguments and results (XLA's own plan), and the growth of the
+process' peak resident memory while it runs (Linux only). A field is one number per node.
+
+Times are processor time of all threads, the best of three, compilation apart. What is timed is the gradient with
+respect to the diffusivity of every node and to all parameters of the membrane.
 
     python benchmarks/simulate_gradients.py --out out/bench
 """
@@ -12,31 +17,100 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from einthoven.geometry.generators import sphere
-from einthoven.ionic import IonicModel
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
-from einthoven.ionic.registry import smoothed
-from einthoven.ionic.ten_tusscher_panfilov_2006 import TenTusscherPanfilov2006
+from einthoven.ionic.registry import model, smoothed
 from einthoven.protocol import Ball, Protocol, Stimulus
-from einthoven.simulate import Monodomain
+from einthoven.simulate import Explicit, Godunov, Monodomain, Strang
 from einthoven.simulate.differentiable import Currents, DifferentiableMonodomain
+from einthoven.simulate.schemes import Scheme
+from einthoven.studies.provenance import machine, versions
 from einthoven.tissue import Grid, Tissue
 
 DT, EVERY = 0.05, 0.5
 
+#: Nodes of the sheet of the first table.
+SHEET = (10, 6)
 
-def loss_of(tissue: Tissue, model: IonicModel, *, steps: int, levels: int) -> Callable:
+#: Membranes of the first table, a parameter of each, and the time step, ms.
+MEMBRANES = {
+    "aliev-panfilov-1996": ("k", 0.1),
+    "mitchell-schaeffer-2003": ("v_gate", 0.05),
+    "fenton-karma-1998-mlr-i": ("tau_d", 0.05),
+    "bueno-orovio-2008-epi": ("tau_fi", 0.05),
+    "ten-tusscher-panfilov-2006-epi": ("g_na", 0.02),
+    "courtemanche-ramirez-nattel-1998": ("g_na", 0.02),
+}
+
+
+# -- agreement with finite differences --------------------------------------------------------------------------------
+
+
+def agreement(name: str, scheme: Scheme) -> dict:
+    """One row: the relative difference of the two derivatives for each input."""
+    parameter, dt = MEMBRANES[name]
+    membrane, sheet = smoothed(model(name)), Tissue.isotropic(Grid(SHEET, 0.5), 0.1)
+    run = DifferentiableMonodomain(Monodomain(sheet, membrane, scheme), dt=dt, t_end=15.0, every=0.5)
+    currents = Currents.of(corner(sheet, amplitude=60.0), sheet, edge=0.5)
+
+    @jax.jit
+    def loss(x: tuple) -> Any:
+        value, factor, currents = x
+        changed = eqx.tree_at(lambda m: getattr(m, parameter), membrane, value)
+        return (run(changed, run.scaled(factor), currents).vm ** 2).mean()
+
+    x = jax.tree.map(jnp.asarray, (getattr(membrane, parameter), np.ones(sheet.n_nodes), currents))
+    gradient = jax.jit(jax.grad(loss))(x)
+    picks: dict[str, tuple[Callable, Any]] = {
+        "diffusivity": (lambda t: t[1], np.random.default_rng(0).normal(size=sheet.n_nodes)),
+        "parameter": (lambda t: t[0], np.asarray(x[0])),
+        "amplitude": (lambda t: t[2].amplitude, np.asarray(x[2].amplitude)),
+        "onset": (lambda t: t[2].onset, np.ones(1)),
+        "duration": (lambda t: t[2].duration, np.ones(1)),
+    }
+    row = {"membrane": name, "scheme": described(scheme), "dt (ms)": dt, "varied parameter": parameter}
+    for part, (pick, direction) in picks.items():
+        expected = [central(loss, x, pick, direction, h) for h in (1e-3, 1e-4)]
+        found = float((pick(gradient) * direction).sum())
+        row[part] = f"{min(abs(found - e) / abs(e) for e in expected):.0e}"
+    return row
+
+
+def central(loss: Callable, x: Any, pick: Callable, direction: Any, h: float) -> float:
+    """Derivative along a direction, fourth order in h."""
+    at = [float(loss(eqx.tree_at(pick, x, pick(x) + k * h * direction))) for k in (-2, -1, 1, 2)]
+    return (8 * (at[2] - at[1]) - (at[3] - at[0])) / (12 * h)
+
+
+def corner(tissue: Tissue, *, amplitude: float) -> Protocol:
+    return Protocol((Stimulus(Ball(tuple(tissue.points[0]), 1.6), 0.5, 2.0, amplitude),))
+
+
+def described(scheme: Scheme) -> str:
+    return f"{type(scheme).__name__}, {type(scheme.diffusion).__name__.lower()}"
+
+
+def agreements(smoke: bool) -> list[dict]:
+    """Rows of the first table."""
+    names = list(MEMBRANES)[:1] if smoke else list(MEMBRANES)
+    rows = [agreement(name, Godunov()) for name in names]
+    return [*rows, *(agreement(name, Strang()) for name in (names[:1] if smoke else [names[0], names[4]]))]
+
+
+# -- cost and memory --------------------------------------------------------------------------------------------------
+
+
+def loss_of(system: Monodomain, *, steps: int, levels: int) -> Callable:
     """Mean square of the last potential as a function of membrane and factors of the diffusivity."""
-    run = DifferentiableMonodomain(
-        Monodomain(tissue, model), dt=DT, t_end=steps * DT, every=EVERY, keep_vm=False, levels=levels
-    )
-    once = Protocol((Stimulus(Ball(tuple(tissue.points[0]), 3.0), 0.5, 2.0, 40.0),))
-    currents = Currents.of(once, tissue)
+    run = DifferentiableMonodomain(system, dt=DT, t_end=steps * DT, every=EVERY, keep_vm=False, levels=levels)
+    currents = Currents.of(corner(system.tissue, amplitude=40.0), system.tissue)
     return lambda model, factor: (run(model, run.scaled(factor), currents).last.v ** 2).mean()
 
 
@@ -57,81 +131,94 @@ def seconds(program: Callable, arguments: tuple) -> float:
     return min(taken)
 
 
-def cell(name: str, tissue: Tissue, model: IonicModel, *, steps: int, levels: int) -> dict:
-    """One row of the table."""
-    arguments = (model, np.ones(tissue.n_nodes))
-    loss = loss_of(tissue, model, steps=steps, levels=levels)
+def resident_growth(program: Callable, arguments: tuple) -> float:
+    """By how many MB a run lifts the peak of the resident memory; NaN where the system does not tell."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not status.exists() or not reset.exists():
+        return float("nan")
+
+    def kilobytes(key: str) -> int:
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(key))
+
+    reset.write_text("5")
+    before = kilobytes("VmRSS:")
+    jax.block_until_ready(program(*arguments))
+    return (kilobytes("VmHWM:") - before) * 1024 / 1e6
+
+
+def cost(name: str, system: Monodomain, *, steps: int, levels: int) -> dict:
+    """One row of the second table."""
+    n = system.tissue.n_nodes
+    arguments = (system.model, np.ones(n))
+    loss = loss_of(system, steps=steps, levels=levels)
     forward, _ = compiled(loss, arguments)
     gradient, compile_s = compiled(jax.grad(loss, argnums=(0, 1)), arguments)
-    memory = gradient.memory_analysis().temp_size_in_bytes
+    planned = gradient.memory_analysis().temp_size_in_bytes
+    grown = resident_growth(gradient, arguments)
     forward_s, gradient_s = seconds(forward, arguments), seconds(gradient, arguments)
     return {
         "case": name,
-        "nodes": tissue.n_nodes,
+        "nodes": n,
         "steps": steps,
         "levels": levels,
-        "memory_mb": memory / 1e6,
-        "fields": memory / (8 * tissue.n_nodes),
-        "forward_ns": 1e9 * forward_s / (steps * tissue.n_nodes),
-        "gradient_ns": 1e9 * gradient_s / (steps * tissue.n_nodes),
-        "gradient_over_forward": gradient_s / forward_s,
-        "compile_s": compile_s,
+        "memory, fields": round(planned / (8 * n)),
+        "memory, MB": planned / 1e6,
+        "resident, MB": grown,
+        "forward, ns per node and step": 1e9 * forward_s / (steps * n),
+        "gradient, ns": 1e9 * gradient_s / (steps * n),
+        "gradient over forward": gradient_s / forward_s,
+        "compilation, s": compile_s,
     }
 
 
-def cells(smoke: bool) -> list[dict]:
-    """The rows: memory against steps, then other tissues and membranes."""
+def costs(smoke: bool) -> list[dict]:
+    """Memory against steps, then other tissues, membranes and schemes."""
     side, membrane = (16, AlievPanfilov1996(time_unit=1.0)) if smoke else (64, AlievPanfilov1996())
     sheet = Tissue.isotropic(Grid((side, side), 0.5), 0.1)
-    plan = (
-        [(100, 0), (100, 2)]
-        if smoke
-        else [(s, n) for s in (200, 800, 3200) for n in (0, 1, 2, 3) if s * (n == 0) < 3200]
-    )
-    rows = [cell("Aliev-Panfilov, sheet", sheet, membrane, steps=s, levels=n) for s, n in plan]
+    plan = [(s, n) for n in (0, 2) for s in (100, 200)]
+    if not smoke:
+        plan = [(s, n) for n in (0, 1, 2, 3) for s in (200, 800, 3200) if s * (n == 0) < 3200]
+    rows = [cost("Aliev-Panfilov, sheet", Monodomain(sheet, membrane), steps=s, levels=n) for s, n in plan]
     if smoke:
         return rows
     block = Tissue.isotropic(Grid((16, 16, 16), 0.5), 0.1)
     shell = Tissue.isotropic(sphere(20.0, subdivisions=4), 0.1)
-    rich = smoothed(TenTusscherPanfilov2006.epi())
-    for name, tissue, model in (
-        ("Aliev-Panfilov, block", block, membrane),
-        ("Aliev-Panfilov, surface", shell, membrane),
-        ("ten Tusscher-Panfilov, sheet", sheet, rich),
-    ):
-        rows.append(cell(name, tissue, model, steps=400, levels=2))
-    return rows
+    rich = smoothed(model("ten-tusscher-panfilov-2006-epi"))
+    others = {
+        "Aliev-Panfilov, sheet, Strang": Monodomain(sheet, membrane, Strang(Explicit(order=2))),
+        "Aliev-Panfilov, block": Monodomain(block, membrane),
+        "Aliev-Panfilov, surface": Monodomain(shell, membrane),
+        "ten Tusscher-Panfilov, sheet": Monodomain(sheet, rich),
+    }
+    return rows + [cost(name, system, steps=400, levels=2) for name, system in others.items()]
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
 
 
 def markdown(rows: list[dict]) -> str:
     """A table."""
-    lines = [
-        "# Gradients through the simulation",
-        "",
-        "| case | nodes | steps | levels | memory, fields | MB | forward, ns per node and step | gradient, ns | ratio | "
-        "compilation, s |",
-        "| compilation, s |",
-        "|" + "---|" * 10,
-    ]
-    lines += [
-        f"| {r['case']} | {r['nodes']} | {r['steps']} | {r['levels']} | {r['fields']:.0f} | {r['memory_mb']:.1f} | "
-        f"{r['forward_ns']:.1f} | {r['gradient_ns']:.1f} | {r['gradient_over_forward']:.1f} | {r['compile_s']:.1f} |"
-        for r in rows
-    ]
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    for row in rows:
+        lines.append("| " + " | ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
     return "\n".join(lines) + "\n"
 
 
 def main(out: Path, smoke: bool) -> dict:
-    """Measure, print the table and write it under `out`."""
+    """Measure, print the tables and write them under `out`."""
+    facts = machine()
     with jax.enable_x64(True):
-        rows = cells(smoke)
-        device = str(jnp.zeros(1).devices().pop())
-    text = markdown(rows) + f"\nDevice: {device}; float64.\n"
+        device = f"{jnp.zeros(1).devices().pop()}; {facts['processor']}, {facts['cores']} cores; float64"
+        tables = {"Agreement with central differences": agreements(smoke), "Cost and memory": costs(smoke)}
+    text = "# Gradients through the simulation\n\n"
+    text += "\n".join(f"## {title}\n\n{markdown(rows)}" for title, rows in tables.items())
+    text += f"\nDevice: {device}. The sheet of the first table has {SHEET[0]} x {SHEET[1]} nodes.\n"
     out.mkdir(parents=True, exist_ok=True)
     (out / "simulate_gradients.md").write_text(text)
-    (out / "simulate_gradients.json").write_text(json.dumps(rows, indent=1))
+    result = {"tables": tables, "machine": facts, "versions": versions()}
+    (out / "simulate_gradients.json").write_text(json.dumps(result, indent=1))
     print(text)
-    return {"cells": rows, "device": device}
+    return result
 
 
 if __name__ == "__main__":

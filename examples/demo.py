@@ -20,7 +20,7 @@ def run_case(name: str, out: Path, methods: tuple[str, ...]) -> None:
     """Image one case by all methods, print the comparison, say where the page is."""
     settings = ImagingSettings(methods=methods, rule="lcurve")
     with console.progress(quiet=False) as advance:
-        result = image_case(open_case(name, progress=advance), settings, progress=advance)
+        result = image_case(open_case(name, keep=False, progress=advance), settings, progress=advance)
         files = write_imaging(result, out / name, page=write_page, progress=advance)
     rows = [picture.metrics for picture in result.images]
     console.table(rows, COLUMNS, title=f"\n{name}: {result.recording!r}")

@@ -97,25 +97,38 @@ def scores(result: dict) -> dict:
 
 
 def figure(result: dict):
-    """True map, fitted map, measured times, misfit."""
+    """True map, fitted map, measured times of both beats, misfit."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
-    canvas = Figure(figsize=(11.0, 3.0), layout="constrained")
-    axes, tissue = canvas.subplots(1, 4), result["tissue"]
+    canvas = Figure(figsize=(13.5, 2.7), layout="constrained")
+    axes, tissue = canvas.subplots(1, 5), result["tissue"]
+    truth, found = HEALTHY * result["truth"], HEALTHY * result["found"]
+    conductive = (min(truth.min(), found.min()), max(truth.max(), found.max()))
+    times = (0.0, float(np.nanmax(result["measured"])))
     maps = (
-        (HEALTHY * result["truth"], "true D (mm2/ms)", "viridis", (0.03, 0.12)),
-        (HEALTHY * result["found"], "fitted D (mm2/ms)", "viridis", (0.03, 0.12)),
-        (result["measured"][0], "measured activation (ms)", "RdYlBu", (None, None)),
+        (truth, "true D (mm2/ms)", "viridis", conductive),
+        (found, "fitted D (mm2/ms)", "viridis", conductive),
+        (result["measured"][0], "measured, from the left (ms)", "RdYlBu", times),
+        (result["measured"][1], "measured, from below (ms)", "RdYlBu", times),
     )
+    extent = [b for n in tissue.domain.shape for b in (0.0, n * SPACING)]
     for panel, (values, title, colors, (low, high)) in zip(axes, maps, strict=False):
-        image = panel.imshow(tissue.fill(values).T, origin="lower", cmap=colors, vmin=low, vmax=high)
+        image = panel.imshow(tissue.fill(values).T, origin="lower", cmap=colors, vmin=low, vmax=high, extent=extent)
         canvas.colorbar(image, ax=panel, shrink=0.8)
         panel.set_title(title, fontsize=9)
-        panel.set_axis_off()
-    axes[3].semilogy(result["misfit_ms"])
-    axes[3].axhline(NOISE_MS, color="gray", linestyle=":")
-    axes[3].set_xlabel("iteration")
-    axes[3].set_title("misfit (ms), noise dotted", fontsize=9)
+        panel.set_xlabel("x (mm)", fontsize=8)
+        panel.tick_params(labelsize=8)
+    last = axes[4]
+    last.semilogy(result["misfit_ms"])
+    last.axhline(NOISE_MS, color="gray", linestyle=":")
+    ticks = [t for t in (0.3, 0.5, 1.0, 2.0, 3.0, 5.0) if t <= 1.1 * result["misfit_ms"][0]]
+    last.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    last.yaxis.set_minor_formatter(NullFormatter())
+    last.set_xlabel("iteration", fontsize=8)
+    last.set_title("misfit (ms), noise dotted", fontsize=9)
+    last.tick_params(labelsize=8)
+    last.set_box_aspect(1.0)
     return canvas
 
 

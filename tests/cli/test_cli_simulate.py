@@ -130,7 +130,7 @@ BROKEN = [
         "[model]",
         '[[tissue.fibrosis]]\nkind = "diffuse"\ndensity = 0.99\n'
         'region = { kind = "box", low = [6.0], high = [6.5] }\n[model]',
-        r"132 of 276 nodes lie in 1 parts that no stimulus reaches",
+        r"protocol: no stimulus reaches 132 of 276 cells",
     ),
     ('name = "aliev', 'parameters = { k = nan }\nname = "aliev', r"model\.parameters\.k: must be finite; got nan"),
     ('name = "aliev-panfilov-1996"', 'name = "aliev"', r"unknown membrane model 'aliev'.*Did you mean aliev-panfilov"),

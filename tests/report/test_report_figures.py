@@ -5,8 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
-from einthoven.core import InputError, Recording
-from einthoven.core.leads import TWELVE_LEADS
+from einthoven.core import InputError
 from einthoven.geometry.generators import sphere
 from einthoven.report import figures
 
@@ -15,32 +14,6 @@ def pixels(figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3] / 255.0
-
-
-@pytest.fixture
-def ecg() -> Recording:
-    times = np.arange(0.0, 10_000.0, 2.0)
-    values = np.stack([np.full(times.size, 0.1 * k) for k in range(12)])
-    return Recording(values, times, TWELVE_LEADS, "ecg", "wilson")
-
-
-def test_twelve_leads_are_true_to_scale(ecg):
-    figure = figures.twelve_lead(ecg)
-    np.testing.assert_allclose(figure.get_size_inches() * 25.4, [249.95, 120.0], rtol=1e-9)
-    axes = figure.axes[0]
-    lines = axes.get_lines()
-    assert len(lines) == 13
-    assert [t.get_text() for t in axes.texts][:13] == [lead for row in figures._LAYOUT for lead in row] + ["II"]
-    lead_one, v6 = lines[0], lines[11]
-    width = np.ptp(lead_one.get_xdata()) / (ecg.times[-1] / 4)
-    assert width == pytest.approx(25 / 1000, rel=1e-3)
-    assert v6.get_ydata()[0] - lines[8].get_ydata()[0] == pytest.approx(10 * (1.1 - 0.2))
-    assert v6.get_xdata()[0] == pytest.approx(0.75 * 249.95, abs=0.1)
-
-
-def test_twelve_leads_name_what_is_missing(ecg):
-    with pytest.raises(InputError, match=r"V5, V6 missing.*LeadSystem.twelve_lead"):
-        figures.twelve_lead(ecg.select(TWELVE_LEADS[:10]))
 
 
 def test_map_shows_the_side_that_is_looked_at():

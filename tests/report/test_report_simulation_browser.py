@@ -97,7 +97,11 @@ def place(simulation, node):
 
 def test_a_sheet_shows_movie_maps_signals_and_tables(open_page):
     simulation = on_grid()
-    tab = open_page(simulation, summary={"cv_mm_ms": 0.5}, provenance={"versions": {"numpy": np.__version__}})
+    tab = open_page(
+        simulation,
+        summary={"cv_mm_per_ms": 0.5, "activated": 1.0, "qt_ms": None},
+        provenance={"versions": {"numpy": np.__version__}},
+    )
     for panel in ("movie", "activation", "recovery"):
         assert drawn(tab, f"#map-{panel} canvas.sheet"), panel
     for chart in ("strip", "potential-chart", "lead-chart"):
@@ -106,7 +110,9 @@ def test_a_sheet_shows_movie_maps_signals_and_tables(open_page):
     assert tab.locator("#position").is_hidden()
     assert tab.locator("#paper-card").is_hidden()
     assert tab.locator("#count-card").is_hidden()
-    assert tab.locator("#summary").inner_text().split("\n") == ["CV", "0.5 mm/ms"]
+    assert tab.locator("#summary").inner_text().split("\n") == [
+        "Conduction velocity", "0.5 mm/ms", "Activated share", "100 %", "QT", "\u2013",
+    ]  # fmt: skip
     tab.locator("#provenance summary").click()
     assert np.__version__ in text(tab, "#provenance")
 
@@ -262,6 +268,16 @@ def test_leads_can_be_hidden_and_another_set_chosen(open_page):
     assert "middle" not in series(tab, "potential")
 
 
+def test_the_page_of_a_spiral_wave_opens_where_it_turns(open_page):
+    simulation = on_grid(holes=0.0)
+    times = simulation.data["movie"]["time"].values
+    found = singularities(times)
+    late = times >= times[-5]
+    found["phase_singularity_count"] = found["phase_singularity_count"] * late
+    tab = open_page(replace(simulation, data={**simulation.data, **found}))
+    assert tab.evaluate("einthoven.state.frame") >= len(times) - 5
+
+
 def test_singularities_are_counted_and_their_paths_drawn_until_now(open_page):
     simulation = on_grid(holes=0.0)
     times = simulation.data["movie"]["time"].values
@@ -372,7 +388,11 @@ def test_twelve_leads_are_drawn_on_paper_to_scale(open_page):
     tab = open_page(replace(on_grid(), data={"beat": recording.to_xarray()}))
     svg = tab.locator("#paper svg")
     assert svg.get_attribute("viewBox").startswith("0 0 140 ")
-    assert svg.bounding_box()["width"] == pytest.approx(140 / 25.4 * 96, abs=3)
+    paper = 140 / 25.4 * 96
+    assert svg.bounding_box()["width"] == pytest.approx(2 * paper, abs=3)
+    tab.emulate_media(media="print")
+    assert svg.bounding_box()["width"] == pytest.approx(paper, abs=3)
+    tab.emulate_media(media="screen")
     names = svg.locator("text").all_text_contents()
     assert names[:13] == ["I", "aVR", "V1", "V4", "II", "aVL", "V2", "V5", "III", "aVF", "V3", "V6", "II"]
     traces = svg.locator("path.trace")

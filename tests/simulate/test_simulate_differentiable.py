@@ -1,5 +1,8 @@
 """The differentiable monodomain: the engine's numbers, right gradients, bounded memory, clear refusals."""
 
+import re
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,13 +15,14 @@ from einthoven.core import Electrodes, InputError
 from einthoven.forward.lead_field import lead_field
 from einthoven.geometry.generators import sphere
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
+from einthoven.ionic.bueno_orovio_2008 import BuenoOrovio2008
 from einthoven.ionic.courtemanche_ramirez_nattel_1998 import CourtemancheRamirezNattel1998
 from einthoven.ionic.fenton_karma_1998 import FentonKarma1998
 from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
 from einthoven.ionic.registry import smoothed
 from einthoven.ionic.ten_tusscher_panfilov_2006 import TenTusscherPanfilov2006
 from einthoven.protocol import Ball, Nodes, Protocol, Stimulus
-from einthoven.simulate import Activation, Explicit, Godunov, Monodomain, Strang
+from einthoven.simulate import Activation, Explicit, Godunov, Monodomain, SemiImplicit, Strang, simulate
 from einthoven.simulate.crossings import Crossings
 from einthoven.simulate.differentiable import Currents, DifferentiableMonodomain, State, infinite_medium
 from einthoven.simulate.engine import Engine
@@ -71,8 +75,16 @@ def shell() -> Tissue:
 TISSUES = {f.__name__: f for f in (strand, patchy_sheet, oblique_sheet, aligned_sheet, block, shell)}
 
 
-def assert_like_the_engine(tissue, model, *, steps, dt, atol):
-    monodomain, protocol = Monodomain(tissue, model), corner(tissue, duration=1.0)
+SCHEMES = {
+    "godunov": Godunov(),
+    "godunov-heun": Godunov(Explicit(order=2)),
+    "strang": Strang(),
+    "strang-euler": Strang(Explicit(order=1)),
+}
+
+
+def assert_like_the_engine(tissue, model, *, steps, dt, atol, scheme=SCHEMES["godunov"], protocol=None):
+    monodomain, protocol = Monodomain(tissue, model, scheme), protocol or corner(tissue, duration=1.0)
     run = DifferentiableMonodomain(monodomain, dt=dt, t_end=steps * dt, every=steps * dt)
     wave = run(model, run.weights, Currents.of(protocol, tissue))
     engine = Engine(monodomain, dt)
@@ -90,13 +102,47 @@ def assert_like_the_engine(tissue, model, *, steps, dt, atol):
     return wave
 
 
-@pytest.mark.parametrize("make", TISSUES.values(), ids=TISSUES)
-def test_steps_are_those_of_the_engine(make):
-    tissue = make()
+@pytest.mark.parametrize(
+    ("make", "scheme"),
+    [*((f, "godunov") for f in TISSUES), *((f, "strang") for f in ("strand", "shell"))],
+)
+def test_steps_are_those_of_the_engine(make, scheme):
+    tissue = TISSUES[make]()
     model = AlievPanfilov1996(a=np.random.default_rng(0).uniform(0.1, 0.2, tissue.n_nodes), time_unit=1.0)
-    wave = assert_like_the_engine(tissue, model, steps=400, dt=0.1, atol=1e-10)
+    wave = assert_like_the_engine(tissue, model, steps=400, dt=0.1, atol=1e-10, scheme=SCHEMES[scheme])
     assert np.isfinite(wave.activation).sum() > 5
     assert np.isfinite(wave.recovery).sum() > 5
+
+
+@pytest.mark.parametrize("scheme", ["godunov", "strang"])
+def test_each_stimulus_acts_at_its_place_and_time(scheme):
+    ends = ((np.arange(2), 1.0, 1.0, 40.0), (np.arange(9, 12), 4.0, 2.0, 25.0))
+    protocol = Protocol(tuple(Stimulus(Nodes(nodes), *rest) for nodes, *rest in ends))
+    model = AlievPanfilov1996(time_unit=1.0)
+    wave = assert_like_the_engine(
+        strand(), model, steps=300, dt=0.1, atol=1e-10, scheme=SCHEMES[scheme], protocol=protocol
+    )
+    assert wave.activation[0] < wave.activation[11] < wave.activation[7]
+
+
+@pytest.mark.parametrize("scheme", ["godunov-heun", "strang-euler"])
+def test_other_orders_of_diffusion_step_like_the_engine(scheme):
+    wave = assert_like_the_engine(
+        strand(), AlievPanfilov1996(time_unit=1.0), steps=400, dt=0.1, atol=1e-10, scheme=SCHEMES[scheme]
+    )
+    assert np.isfinite(wave.recovery).sum() > 5
+
+
+@pytest.mark.parametrize("scheme", ["godunov", "strang"])
+def test_a_run_gives_what_simulate_gives(scheme):
+    tissue, model = patchy_sheet(), AlievPanfilov1996(time_unit=1.0)
+    monodomain = Monodomain(tissue, model, SCHEMES[scheme])
+    run = DifferentiableMonodomain(monodomain, dt=DT, t_end=40.0)
+    wave = run(model, run.weights, Currents.of(corner(tissue), tissue))
+    found = simulate(monodomain, corner(tissue), 40.0, dt=DT, keep=[Activation(max_beats=1)]).data
+    assert np.isfinite(wave.recovery).sum() > 5
+    np.testing.assert_allclose(wave.activation, found["activation"].values[0], atol=1e-8)
+    np.testing.assert_allclose(wave.recovery, found["recovery"].values[0], atol=1e-8)
 
 
 def test_a_graph_of_grid_cells_steps_like_the_grid():
@@ -114,13 +160,20 @@ def test_a_graph_of_grid_cells_steps_like_the_grid():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "model",
-    [smoothed(FentonKarma1998.modified_luo_rudy()), TenTusscherPanfilov2006(), CourtemancheRamirezNattel1998()],
-    ids=repr,
+    ("model", "scheme"),
+    [
+        (smoothed(FentonKarma1998.modified_luo_rudy()), "godunov"),
+        (smoothed(MitchellSchaeffer2003()), "strang"),
+        (smoothed(BuenoOrovio2008.epi()), "strang"),
+        (smoothed(TenTusscherPanfilov2006()), "strang"),
+        (TenTusscherPanfilov2006(), "godunov"),
+        (CourtemancheRamirezNattel1998(), "godunov"),
+    ],
+    ids=lambda p: p if isinstance(p, str) else type(p).__name__ + ("" if p.is_smooth else ", exact thresholds"),
 )
-def test_other_membranes_step_like_the_engine(model, monkeypatch):
+def test_other_membranes_step_like_the_engine(model, scheme, monkeypatch):
     monkeypatch.setattr("einthoven.simulate.differentiable._check_smooth", lambda model: None)
-    wave = assert_like_the_engine(strand(), model, steps=500, dt=0.02, atol=1e-10)
+    wave = assert_like_the_engine(strand(), model, steps=500, dt=0.02, atol=1e-10, scheme=SCHEMES[scheme])
     assert np.isfinite(wave.activation).sum() > 5
 
 
@@ -292,7 +345,7 @@ def test_gradients_on_a_surface_match_central_differences():
         (FentonKarma1998.modified_luo_rudy(), "tau_d"),
         (MitchellSchaeffer2003(), "v_gate"),
         (TenTusscherPanfilov2006.epi(), "g_na"),
-        (TenTusscherPanfilov2006.epi(), "g_cal"),
+        (TenTusscherPanfilov2006.epi(), "g_ca_l"),
         (CourtemancheRamirezNattel1998(), "g_na"),
     ],
     ids=lambda p: p if isinstance(p, str) else type(p).__name__,
@@ -306,14 +359,40 @@ def test_gradients_of_smoothed_membranes_match_differences_of_the_smoothed_membr
     def outputs(x):
         value, factor = x
         wave = run(eqx.tree_at(lambda m: getattr(m, name), model, value), run.scaled(factor), currents)
-        return jnp.stack([wave.activation.mean(), wave.last.v[3]]), wave.activation
+        return jnp.stack([wave.activation.mean(), (wave.vm[3] ** 2).mean()]), wave.activation
 
     value = np.asarray(getattr(model, name))
     x = (value, np.ones(tissue.n_nodes))
     assert np.isfinite(outputs(x)[1]).all()
     gradient = jax.jit(jax.jacrev(lambda x: outputs(x)[0]))(x)
     for direction in ((value, np.zeros(8)), (0.0 * value, np.linspace(-1, 1, 8))):
-        np.testing.assert_allclose(along(gradient, direction), central(outputs, x, direction), rtol=1e-6)
+        expected = central(outputs, x, direction)
+        assert (np.abs(expected) > 1e-4).all(), "the check must see something"
+        np.testing.assert_allclose(along(gradient, direction), expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["godunov-heun", "strang"])
+def test_gradients_of_other_schemes_match_central_differences(scheme):
+    tissue, model = strand(), AlievPanfilov1996(time_unit=2.0)
+    run = DifferentiableMonodomain(Monodomain(tissue, model, SCHEMES[scheme]), dt=DT, t_end=30.0)
+    currents = Currents.of(corner(tissue, start=1.03, duration=2.07), tissue, edge=0.5)
+
+    @jax.jit
+    def output(x):
+        model, factor, currents = x
+        wave = run(model, run.scaled(factor), currents)
+        return jnp.stack([wave.activation.mean(), (wave.vm[3] ** 2).mean()]), wave.activation
+
+    x = (model, np.ones(tissue.n_nodes), currents)
+    assert np.isfinite(output(x)[1]).all()
+    gradient = jax.jit(jax.jacrev(lambda x: output(x)[0]))(x)
+    for part in ("conductivities", "scalar parameter", "amplitude", "onset"):
+        pick, make = PARTS[part]
+        direction = one_at(x, pick, make(np.random.default_rng(1), np.asarray(pick(x))))
+        expected = central(output, x, direction)
+        assert (np.abs(expected) > 1e-4).all(), "the check must see something"
+        np.testing.assert_allclose(along(gradient, direction), expected, rtol=1e-6)
 
 
 def test_a_node_that_never_fires_has_no_time_and_no_gradient():
@@ -443,7 +522,7 @@ def test_ensembles_by_vmap_equal_a_loop():
         return (wave.vm**2).mean(), wave
 
     both = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
-    together = jax.vmap(both)(models, factors, onsets)
+    together, both = jax.jit(jax.vmap(both))(models, factors, onsets), jax.jit(both)
     for k in range(3):
         alone = both(jax.tree.map(lambda p, k=k: p[k], models), factors[k], onsets[k])
         for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
@@ -454,17 +533,34 @@ def test_single_precision_needs_no_64_bit_mode():
     tissue, model = patchy_sheet(), AlievPanfilov1996(time_unit=1.0)
     currents = Currents.of(corner(tissue), tissue)
     double = DifferentiableMonodomain(Monodomain(tissue, model), dt=DT, t_end=20.0)
-    expected = double(model, double.weights, currents)
+
+    def last(run, factor):
+        wave = run(model, run.scaled(factor), currents)
+        return wave.last.v.mean(), wave
+
+    def gradient_of(run):
+        return jax.jit(jax.grad(lambda factor: last(run, factor), has_aux=True))(np.ones(tissue.n_nodes, run.dtype))
+
+    slope, expected = gradient_of(double)
     with jax.enable_x64(False):
         run = DifferentiableMonodomain(Monodomain(tissue, model, dtype="float32"), dt=DT, t_end=20.0)
-        wave = run(model, run.weights, currents)
-        gradient = jax.grad(lambda f: run(model, run.scaled(f), currents).last.v.mean())(
-            np.ones(tissue.n_nodes, np.float32)
-        )
+        gradient, wave = gradient_of(run)
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves((wave, gradient)))
     np.testing.assert_allclose(wave.activation, expected.activation, atol=2e-4)
-    slope = jax.grad(lambda f: double(model, double.scaled(f), currents).last.v.mean())(np.ones(tissue.n_nodes))
     np.testing.assert_allclose(gradient, slope, atol=2e-4 * np.abs(slope).max())
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_runs_and_says_what_the_page_says():
+    page = Path(__file__).parents[2] / "docs" / "concepts" / "gradients.md"
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, str(page), "exec"), names)
+    assert names["times"].shape == names["slopes"].shape == (8, 256)
+    assert names["smooth_cell"].is_smooth
+    assert names["by_factor"].sum() < 0, "faster tissue fires earlier"
+    assert (np.diff(names["times"].mean(axis=1)) < 0).all()
+    assert abs(names["by_stimulus"].onset[0] - 1) < 0.02, "1 up to the time step"
 
 
 # -- stimulus edges ---------------------------------------------------------------------------------------------------
@@ -542,6 +638,10 @@ def test_an_unstable_step_is_refused_with_the_limit(simple):
     with pytest.raises(InputError, match=r"dt = 2 ms is above the limit .* 1\.25 ms"):
         slow(model, slow.weights, currents)
     assert np.isfinite(slow(model, slow.scaled(np.full(tissue.n_nodes, 0.6)), currents).last.v).all()
+    halves = DifferentiableMonodomain(Monodomain(tissue, model, Strang()), dt=3.0, t_end=6.0, every=3.0)
+    with pytest.raises(InputError, match=r"dt = 3 ms is above the limit .* 2\.5 ms"):
+        halves(model, halves.weights, currents)
+    assert np.isfinite(halves(model, halves.scaled(np.full(tissue.n_nodes, 0.8)), currents).last.v).all()
     with pytest.raises(eqx.EquinoxRuntimeError, match="dt = 2 ms is above the limit"):
         eqx.filter_jit(lambda f: slow(model, slow.scaled(f), currents).last.v)(jnp.ones(tissue.n_nodes))
 
@@ -579,10 +679,8 @@ def test_what_does_not_fit_is_refused(simple):
         run(model, run.weights, Currents.of(corner(strand(9)), strand(9)))
     with pytest.raises(InputError, match="one per node"):
         run.scaled(np.ones(5))
-    with pytest.raises(InputError, match="Godunov splitting"):
-        DifferentiableMonodomain(Monodomain(tissue, model, Strang()), dt=DT, t_end=1.0)
-    with pytest.raises(InputError, match="Godunov splitting"):
-        DifferentiableMonodomain(Monodomain(tissue, model, Godunov(Explicit(order=2))), dt=DT, t_end=1.0)
+    with pytest.raises(InputError, match="gradients step with explicit diffusion; got Strang"):
+        DifferentiableMonodomain(Monodomain(tissue, model, Strang(SemiImplicit())), dt=DT, t_end=1.0)
     with pytest.raises(InputError, match="first beat only"):
         DifferentiableMonodomain(Monodomain(tissue, model), dt=DT, t_end=1.0, activation=Activation(max_beats=2))
     with pytest.raises(InputError, match="t_end must be a multiple"):

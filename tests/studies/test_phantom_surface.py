@@ -31,7 +31,7 @@ def heart() -> Surface:
 
 @pytest.fixture(scope="module")
 def case():
-    return open_case("phantom-surface")
+    return open_case("phantom-surface", keep=False)
 
 
 def mean_edge(surface: Surface) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from einthoven.core import InputError, Surface
+from einthoven.core import InputError, Recording, Surface
 from einthoven.geometry.generators import sphere
 from einthoven.io import write
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
@@ -23,10 +23,15 @@ from einthoven.protocol import Protocol
 from einthoven.simulate import Monodomain, Simulation
 from einthoven.simulate import run as run_module
 from einthoven.studies import simulation as study_module
-from einthoven.studies.simulation import config_of, cost_of, run_study
+from einthoven.studies.simulation import Cost, config_of, cost_of, run_study
 from einthoven.studies.simulation_build import build_model, build_protocol, build_tissue, prepare
 from einthoven.studies.simulation_config import load_study, validated
-from einthoven.studies.simulation_output import activation_metrics, conduction_velocity, metrics_of
+from einthoven.studies.simulation_output import (
+    activation_metrics,
+    conduction_velocity,
+    metrics_of,
+    torso_metrics,
+)
 from einthoven.studies.store import ResultsStore, read_labelled
 from einthoven.tissue import Grid, Tissue
 
@@ -183,6 +188,20 @@ def test_the_twelve_lead_study_is_the_built_in_beat():
     assert (study.dtype, study.time.dt, study.time.t_end) == (heart.dtype, beat.dt, beat.duration)
 
 
+@pytest.mark.slow
+def test_the_surface_study_is_the_built_in_wave(tmp_path):
+    """The case ``phantom-surface`` can be made from its study file: its wave comes out of it, bit for bit."""
+    from einthoven.datasets.phantom import Phantom
+    from einthoven.studies.phantom_beat import FINE
+    from einthoven.studies.phantom_surface import SurfaceBeat
+
+    run_study(load_study("phantom-surface"), tmp_path)
+    movie = read_labelled(tmp_path / "results.zarr", "movie")["movie"]
+    wave = SurfaceBeat()(Phantom(FINE).heart)
+    assert np.array_equal(movie["time"].values, wave.times)
+    assert np.array_equal(movie.transpose("node", "time").values, wave.values.astype(movie.dtype))
+
+
 def test_layers_take_their_own_membranes():
     names = {
         k: f"bueno-orovio-2008-{n}" for k, n in (("endocardium", "endo"), ("midwall", "mid"), ("epicardium", "epi"))
@@ -230,7 +249,7 @@ NOT_FITTING = [
                 {"kind": "diffuse", "density": 0.99, "region": {"kind": "box", "low": [6.0], "high": [6.5]}}
             ]
         },
-        r"protocol: tissue: 132 of 276 nodes lie in 1 parts that no stimulus reaches",
+        r"protocol: no stimulus reaches 132 of 276 cells \(48%\): .*tissue\.unreached \(now 0\.05\)",
     ),
     ({"tissue__fibrosis": [{"kind": "interstitial", "density": 0.1}]}, r"tissue\.fibrosis\[0\]: .*isotropic"),
     ({"tissue__scars": [{"center": [40.0, 3.0], "radius": 1.0}]}, r"tissue\.scars\[0\]: .*no conducting node"),
@@ -280,7 +299,24 @@ def test_the_cost_counts_cells_steps_and_runs():
     cost = cost_of(prepare(study_of()), runs=3)
     assert (cost.runs, cost.nodes, cost.steps) == (3, 288, 1200)
     assert cost.seconds == pytest.approx(3 * 288 * 1200 / cost.rate)
+    assert cost.longest_seconds >= cost.seconds
     assert cost.sentence().startswith("3 runs of 288 cells x 1,200 steps; about ")
+
+
+def test_the_cost_is_that_of_the_run_itself():
+    """Stimuli and what is kept are in the measured steps: many looks cost more than few."""
+    looks = {"probes": {"points": {"a": [4.25, 3.25]}, "every": 0.05}, "movie": {"every": 0.05}}
+    rare, often = (
+        cost_of(prepare(study_of(time__t_end=600.0))),
+        cost_of(prepare(study_of(time__t_end=600.0, keep=looks))),
+    )
+    assert often.rate < 0.5 * rare.rate
+
+
+def test_a_cost_that_varies_is_told_as_a_range():
+    told = Cost(1, 1000, 1000, 10**9, 1e6, 0.25e6, busy=True).sentence()
+    assert "1 s to 4 s at 1 million cell-steps/s; other programs use the processors" in told
+    assert " to " not in Cost(1, 1000, 1000, 10**9, 1e6, 0.9e6).sentence()
 
 
 # --- metrics ----------------------------------------------------------------------------------------
@@ -337,6 +373,24 @@ def test_metrics_agree_with_the_arrays(finished):
     assert row["ecg_amplitude_mv"] == pytest.approx(float(np.ptp(ecg.values, axis=1).max()))
     assert row["ecg_largest_lead"] in ("above", "beside")
     assert (row["cells"], row["steps"], row["activated"]) == (288, 1200, 1.0)
+
+
+def test_qrs_is_from_the_first_to_the_last_activation_and_t_ends_where_the_leads_say():
+    times = np.arange(0.0, 800.0)
+
+    def leads(width: float) -> Recording:
+        """A QRS complex of that width from 50 ms, and a T wave; a second beat begins at 600 ms."""
+        wave = np.where((times > 50) & (times < 50 + width), np.sin(8 * np.pi * (times - 50) / width), 0.0)
+        wave += 0.3 * np.exp(-(((times - 330) / 30) ** 2)) + 3 * ((times > 600) & (times < 640))
+        return Recording(np.stack([wave, 0.7 * wave]), times, ("a", "b"), "ecg", "wilson")
+
+    lat = np.array([[50.0, 90.0, 130.0, np.nan], [600.0, 620.0, np.nan, np.nan]])
+    found = torso_metrics(leads(80.0), lat)
+    assert found["qrs_ms"] == 80.0
+    assert 325 < found["qt_ms"] < 355
+    late = torso_metrics(leads(80.0), lat + [[0.0, 0.0, 150.0, 0.0], [0.0] * 4])
+    assert late == {"qrs_ms": 230.0, "qt_ms": None}  # the leads do not show that activation: T is not told
+    assert torso_metrics(leads(80.0), np.full((1, 3), np.nan)) == {"qrs_ms": None, "qt_ms": None}
 
 
 def test_rotors_are_counted():
@@ -542,6 +596,33 @@ def test_out_must_not_be_a_file(tmp_path):
     assert (tmp_path / "out").read_text() == "mine"
 
 
+def test_a_folder_of_another_study_is_not_written_over(finished, tmp_path):
+    run_study(study_of(), tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    with pytest.raises(InputError, match=r"holds the study 'small'; choose another --out, or replace it with --fresh"):
+        run_study(study_of(name="other", seed=4), tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+    run_study(study_of(name="other", seed=4), tmp_path, resume=False)
+    assert json.loads((tmp_path / "metrics.json").read_text())["study"] == "other"
+    (tmp_path / "study.toml").unlink()
+    with pytest.raises(InputError, match="holds results of something else"):
+        run_study(study_of(name="third", seed=5), tmp_path)
+
+
+def test_nothing_of_an_earlier_run_stays_beside_the_new_one(tmp_path):
+    def page(simulation, path, **_):
+        path.write_text("page")
+
+    run_study(study_of(), tmp_path, page=page)
+    run_study(study_of(seed=1), tmp_path)  # without a page
+    assert not (tmp_path / "report.html").exists()
+    run_study(swept(seed=[0, 1]), tmp_path, page=page)
+    assert not (tmp_path / "results.zarr").exists()
+    assert (tmp_path / "runs" / "run-2.html").exists()
+    run_study(study_of(seed=1), tmp_path)
+    assert not (tmp_path / "runs").exists()
+
+
 # --- sweeps -----------------------------------------------------------------------------------------
 
 QUICK: dict[str, Any] = {"time": {"t_end": 20.0, "dt": 0.05}, "keep": {}, "ecg": {"positions": {"a": [6.0, 3.0, 8.0]}}}
@@ -561,7 +642,8 @@ def test_a_sweep_is_a_row_per_run_and_only_new_runs_are_computed(tmp_path, monke
     first = run_study(swept(tissue__diffusivity=[0.2, 0.4], seed=[0, 1]), tmp_path, page=page)
     assert [(row["tissue.diffusivity"], row["seed"]) for row in first.rows] == [(0.2, 0), (0.2, 1), (0.4, 0), (0.4, 1)]
     assert first.rows[0]["ecg_amplitude_mv"] < first.rows[2]["ecg_amplitude_mv"]
-    assert len(pages) == 1
+    assert len(pages) == 4
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["run-2.html", "run-3.html", "run-4.html"]
     assert len(json.loads((tmp_path / "metrics.json").read_text())) == 4
     computed = []
     real = study_module.compute_run
@@ -617,6 +699,7 @@ def test_a_damaged_run_is_computed_again_and_told(tmp_path):
 
 
 def test_a_refused_run_names_its_values(tmp_path):
-    with pytest.raises(InputError, match=r'"dt":0\.5.*time: dt must be at most.*\(1 of 2 cells were refused'):
+    message = r"run 2 \(time\.dt = 0\.5\): time: dt must be at most.*\(1 of 2 cells were refused"
+    with pytest.raises(InputError, match=message):
         run_study(swept(time__dt=[0.05, 0.5]), tmp_path)
     assert not (tmp_path / "metrics.json").exists()

@@ -19,6 +19,7 @@ READY = (
     "gap-junction",
     "healthy-sheet",
     "phantom-paced",
+    "phantom-surface",
     "spiral-wave",
     "twelve-lead-beat",
     "ventricular-slab",

@@ -32,7 +32,7 @@ def forward(
 
     wanted = settings_from(quantity=quantity).quantity
     with console.progress(quiet=json) as advance:
-        result = forward_case(open_case(case), quantity=wanted, progress=advance)
+        result = forward_case(open_case(case, progress=advance), quantity=wanted, progress=advance)
         prediction = None
         if source is not None:
             heart = read_source(source, result.operator, rate_hz=rate_hz, unit=unit)

@@ -69,7 +69,7 @@ def image(
     )
     checked_methods(settings)
     with console.progress(quiet=json) as advance:
-        result = image_case(open_case(case), settings, case_name=case, progress=advance)
+        result = image_case(open_case(case, progress=advance), settings, case_name=case, progress=advance)
         files = write_imaging(result, out, page=write_page if page else None, progress=advance)
     rows = [picture.metrics for picture in result.images]
     if json:

@@ -98,7 +98,7 @@ def _run(study: "SimulationStudy", out: Path, how: dict[str, Any], *, page: bool
 
 
 def _swept(study: "SimulationStudy") -> dict[str, str]:
-    return {name: name for name in study.sweep}
+    return {"run": "run"} | {name: name for name in study.sweep} if study.sweep else {}
 
 
 def _interrupted(study: "SimulationStudy", reached: dict[str, tuple[int, int]]) -> NoReturn:
@@ -125,7 +125,8 @@ def _check(study: "SimulationStudy", json: bool) -> None:
     cost = cost_of(prepared, runs=len(runs))
     if json:
         facts = {"runs": cost.runs, "cells": cost.nodes, "steps": cost.steps, "memory_bytes": cost.memory}
-        console.say_json(facts | {"cell_steps_per_second": cost.rate, "seconds": cost.seconds})
+        facts |= {"cell_steps_per_second": cost.rate, "seconds": cost.seconds, "seconds_longest": cost.longest_seconds}
+        console.say_json(facts)
         return
     console.say(f"{study.name}: {prepared.monodomain.tissue!r}, {study.model.name}")
     console.say(f"{study.name}: {cost.sentence()}")

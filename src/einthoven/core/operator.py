@@ -120,8 +120,8 @@ class ForwardOperator:
         return self.matrix
 
     def apply(self, x: Float[np.ndarray, "n_in *k"]) -> Float[np.ndarray, "n_out *k"]:
-        """A x."""
-        return self.matrix @ x
+        """A x; of a single frame without threads, so that neither its bits nor its time depend on their number."""
+        return np.einsum("ij,j->i", self.matrix, x) if np.ndim(x) == 1 else self.matrix @ x
 
     def adjoint(self, y: Float[np.ndarray, "n_out *k"]) -> Float[np.ndarray, "n_in *k"]:
         """A^T y."""

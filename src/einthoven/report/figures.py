@@ -1,6 +1,7 @@
-"""Still figures: 12-lead paper, maps on surfaces and slices, action potentials, butterfly plots, weight curves.
+"""Still figures: maps on surfaces and slices, action potentials, butterfly plots, weight curves.
 
-Every function returns a matplotlib `Figure` that belongs to no window; save it with ``figure.savefig(path)``.
+The 12-lead plot on paper is `einthoven.report.ecg_paper`. Every function returns a matplotlib
+`Figure` that belongs to no window; save it with ``figure.savefig(path)``.
 """
 
 from collections.abc import Sequence
@@ -10,9 +11,6 @@ import numpy as np
 from jaxtyping import Float
 
 from einthoven.core import InputError, Recording, Surface, WeightCurve
-from einthoven.core.errors import some
-from einthoven.core.leads import TWELVE_LEADS
-from einthoven.report.ecg_paper import GROUND, millimeter_paper
 from einthoven.tissue import Grid, Tissue
 
 if TYPE_CHECKING:
@@ -23,48 +21,6 @@ if TYPE_CHECKING:
 POTENTIAL_COLORS, ACTIVATION_COLORS = "RdBu_r", "RdYlBu"
 #: Cells without a value, and cells that do not conduct.
 _UNKNOWN, _HOLE = "#eef0f3", "#a9adb5"
-#: Order of the standard print: four columns of three leads.
-_LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
-
-
-def twelve_lead(
-    recording: Recording, *, rhythm: str | None = "II", speed_mm_s: float = 25.0, gain_mm_mv: float = 10.0
-) -> "Figure":
-    """Draw a 12-lead ECG on millimeter paper: 3 x 4 segments and a rhythm strip, true to scale when printed.
-
-    Parameters
-    ----------
-    recording
-        Must hold the sites I, II, III, aVR, aVL, aVF, V1..V6, mV. Each of the four columns shows the next quarter.
-    rhythm
-        Lead drawn along the whole strip below, or None.
-    speed_mm_s, gain_mm_mv
-        Paper speed (mm/s) and gain (mm/mV).
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    InputError
-        If leads are missing.
-    """
-    missing = [lead for lead in TWELVE_LEADS if lead not in recording.sites]
-    if missing:
-        raise InputError(
-            f"a 12-lead figure needs the leads {', '.join(TWELVE_LEADS)}; {some(missing)} missing. "
-            "Derive them with `LeadSystem.twelve_lead().record(recording)`."
-        )
-    rows: list[tuple[str, ...]] = [*_LAYOUT, *([(rhythm,)] if rhythm else [])]
-    span = recording.times[-1] - recording.times[0]
-    width, height = max(span * speed_mm_s / 1000, 60.0), 30.0 * len(rows)
-    axes = millimeter_paper(width, height)
-    for number, row in enumerate(rows):
-        base = height - 30.0 * number - 17.0
-        _print_row(axes, recording, row, base=base, scale=(width / span, gain_mm_mv))
-    axes.text(1, 1.2, f"{speed_mm_s:g} mm/s   {gain_mm_mv:g} mm/mV", fontsize=7, color="#555555")
-    return axes.figure  # pyright: ignore[reportReturnType]
 
 
 def surface_map(
@@ -292,23 +248,6 @@ def _label(axes: "Axes", x: str, y: str, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#eceef1", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _print_row(
-    axes: "Axes", recording: Recording, row: tuple[str, ...], *, base: float, scale: tuple[float, float]
-) -> None:
-    """Print leads one after the other in time along a row of paper."""
-    start, per_ms, per_mv = recording.times[0], *scale
-    edges = np.linspace(recording.times[0], recording.times[-1], len(row) + 1)
-    halo = {"facecolor": GROUND, "edgecolor": "none", "pad": 0.8}
-    for lead, first, last in zip(row, edges[:-1], edges[1:], strict=True):
-        part = recording.select([lead]).window(float(first), float(last))
-        x = (part.times - start) * per_ms
-        axes.plot(x, base + per_mv * part.values[0], color="#1c1c1c", linewidth=0.8, zorder=3)
-        axes.text((first - start) * per_ms + 1.2, base + 9.0, lead, fontsize=8, weight="bold", zorder=4, bbox=halo)
-        if first > start:
-            at = (first - start) * per_ms
-            axes.vlines(at, base - 2.5, base + 2.5, color="#1c1c1c", linewidth=0.8, zorder=3)
 
 
 def _norm(limits: tuple[float, float], levels: Sequence[float] | None, colors: str) -> tuple[Any, Any]:

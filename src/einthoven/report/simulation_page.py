@@ -1,6 +1,6 @@
 """The report page of a simulation: movie, activation map, action potentials, ECG, in one HTML file, offline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,7 +11,6 @@ from einthoven.core import QUANTITIES, InputError, LeadSystem, Recording, Surfac
 from einthoven.core.leads import TWELVE_LEAD_ELECTRODES, TWELVE_LEADS
 from einthoven.report.ecg_paper import Layout, Sheet, ThreeByFour, TwelveByOne, lay_out
 from einthoven.report.encoding import packed, quantized, script_json
-from einthoven.report.page import front_view
 from einthoven.report.simulation_fields import (
     grid_maps,
     grid_movie,
@@ -27,6 +26,9 @@ from einthoven.tissue import Tissue
 MAX_SIGNAL_SAMPLES = 200_000
 #: Phase singularities (all frames together) that are drawn at most.
 MAX_SINGULARITIES = 20_000
+#: How a surface is looked at first, a rotation by rows (right, up, towards the viewer): from the front in the phantom's
+#: frame, x to the patient's left and z to the head.
+FRONT = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -1.0, 0.0)
 _ASSETS = (*SHARED, "simulation.css", "sheets.js", "simulation.js")
 _PAPERS: dict[str, Layout] = {"3 × 4 and rhythm strip": ThreeByFour(), "12 × 1": TwelveByOne()}
 _UNITS = {"movie": "mV", "activation": "ms", "recovery": "ms"}
@@ -71,6 +73,7 @@ def write_simulation_page(
     provenance: Mapping[str, Any],
     surface: Surface | None = None,
     surface_vm: Recording | None = None,
+    runs: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write one self-contained HTML page: movie, maps, action potentials, ECG, singularities, provenance.
 
@@ -94,6 +97,9 @@ def write_simulation_page(
     surface, surface_vm
         A closed surface (the phantom's heart) and the transmembrane potentials at its nodes, to be shown instead of the
         slices of a volume, which remain to be chosen.
+    runs
+        The runs of a sweep, one of which this is: of each what was ``swept`` and its ``metrics``, both by name, the
+        relative ``link`` of its page or None, and whether it is the one that is ``shown``.
 
     Returns
     -------
@@ -108,6 +114,7 @@ def write_simulation_page(
     data = simulation_data(
         simulation, title=title, summary=summary, provenance=provenance, surface=surface, surface_vm=surface_vm
     )
+    data["runs"] = [dict(run) for run in runs]
     text = filled("simulation.html", _ASSETS, title=f"{title} - einthoven", data=script_json(data))
     return write_page_text(path, text)
 
@@ -185,9 +192,8 @@ def _surface(simulation: Simulated, surface: Surface | None, vm: Recording | Non
     maps = surface_maps(_maps(data), surface, on_surface(tissue, surface)) if "activation" in data else None
     if not (movie or maps):
         return None
-    view = front_view(surface, surface)
     shape = {"name": surface.name, "points": packed(surface.points), "triangles": packed(surface.triangles)}
-    return shape | {"view": view, "movie": movie, "maps": maps}
+    return shape | {"view": FRONT, "movie": movie, "maps": maps}
 
 
 def _maps(data: Mapping[str, xarray.DataArray]) -> dict[str, xarray.DataArray]:

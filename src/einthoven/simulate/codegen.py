@@ -66,7 +66,7 @@ class Membrane:
         """Shared and cell inputs of the program for a model of the traced class."""
         leaves = _leaves(model)
         numbers = [np.float64(x) for x, many in zip(leaves, self.is_array, strict=True) if not many]
-        inputs = {"shared": [*numbers, np.float64(dt)]}
+        inputs: dict[str, list[Any]] = {"shared": [*numbers, np.float64(dt)]}
         inputs["cell"] = [np.asarray(x, np.float64) for x, many in zip(leaves, self.is_array, strict=True) if many]
         with np.errstate(all="ignore"):
             shared = np.array(self.split.shared.evaluate(inputs), dtype=np.float64).reshape(-1)

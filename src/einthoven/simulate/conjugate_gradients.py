@@ -1,10 +1,12 @@
 """Conjugate gradients for implicit diffusion: intrinsics that work on some groups of cells.
 
-(I - theta h A) x = (I + (1 - theta) h A) v, preconditioned by the diagonal, starting at x = v. A is symmetric in the inner
-product with the nodes' volumes m, <x, y> = sum m x y, which is the one used throughout. Sums are taken in float64.
+(I - theta h A) x = (I + (1 - theta) h A) v, preconditioned by the diagonal, starting at x = v. A is symmetric in the
+inner product with the nodes' volumes m, <x, y> = sum m x y, which is the one used throughout. Sums are taken in
+float64.
 
-All intrinsics are called ``f(buffers, rows, coupling, diagonals, number, p, c, n)`` and return two sums; ``rows`` is where
-the rows of v, x, r, p and q begin, ``diagonals`` are arrays over a row: 1 / (1 + theta h sum w), and m (0 without a node).
+All intrinsics are called ``f(buffers, coupling ..., inverse, mass, rows, number, p, c, n, sums)`` and write two sums;
+``coupling`` is five arguments (`einthoven.simulate.kernels.Coupling`), ``inverse`` and ``mass`` lie over a row:
+1 / (1 + theta h sum w), and m (0 without a node); ``rows`` is where the rows of v, x, r, p and q begin.
 """
 
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from einthoven.simulate.kernels import Place, Shape, change, data_of, parts_of, places
+from einthoven.simulate.kernels import Coupling, Place, Shape, change, integer, number_of, places
 from einthoven.simulate.lanes import Lanes
 
 
@@ -31,6 +33,14 @@ class _Vector(NamedTuple):
 
 #: Numbers of the rows.
 V, X, R, P, Q = range(5)
+
+
+def solve_signature(bits: int) -> Any:
+    """Of the functions made here, as C sees them."""
+    i, numbers = types.int64, types.CPointer(number_of(bits))
+    coupling = (numbers, types.CPointer(types.int32), types.CPointer(i), i, i)
+    tail = (types.CPointer(i), types.float64, i, i, i, types.CPointer(types.float64))
+    return types.void(numbers, *coupling, numbers, numbers, *tail)
 
 
 def begin(shape: Shape) -> Callable:
@@ -87,16 +97,16 @@ def turn(shape: Shape) -> Callable:
 
 def _loop(shape: Shape, body: Callable[[_Vector, Any], tuple[Any, Any]]) -> Callable:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = signature.args
-        buffers = data_of(context, builder, kinds[0], args[0])
-        rows = [builder.extract_value(args[1], k) for k in range(5)]
-        coupling, (inverse, mass) = (parts_of(context, builder, kinds[k], args[k]) for k in (2, 3))
+        del signature
+        buffers, coupling, (inverse, mass) = args[0], Coupling(*args[1:6]), args[6:8]
+        rows = [builder.load(builder.gep(args[8], [integer(k)])) for k in range(5)]
+        p, c, n, out = args[10:]
         lanes = Lanes(builder, shape.lanes, shape.bits)
-        number = lanes.spread(_narrowed(builder, args[4], shape.bits))
+        number = lanes.spread(lanes.narrowed(args[9]))
         wide = ir.VectorType(ir.DoubleType(), shape.lanes)
         sums = [cgutils.alloca_once_value(builder, ir.Constant(wide, [0.0] * shape.lanes)) for _ in range(2)]
-        with cgutils.for_range(builder, args[7]) as loop:
-            for place in places(builder, shape, loop.index, Place(args[5], args[6])):
+        with cgutils.for_range(builder, n) as loop:
+            for place in places(builder, shape, loop.index, Place(p, c)):
 
                 def read(row: int, place: Place = place) -> Any:
                     return lanes.load(buffers, builder.add(rows[row], place.p))
@@ -112,21 +122,18 @@ def _loop(shape: Shape, body: Callable[[_Vector, Any], tuple[Any, Any]]) -> Call
                 for total, term in zip(sums, body(at, number), strict=True):
                     weighted = _widened(builder, builder.fmul(at.mass, term), wide, shape.bits)
                     builder.store(builder.fadd(builder.load(total), weighted), total)
-        totals = [_sum_of_lanes(builder, builder.load(total), shape.lanes) for total in sums]
-        return context.make_tuple(builder, signature.return_type, totals)
+        for k, total in enumerate(sums):
+            builder.store(_sum_of_lanes(builder, builder.load(total), shape.lanes), builder.gep(out, [integer(k)]))
+        return context.get_dummy_value()
 
     @intrinsic
-    def function(typing, buffers, rows, coupling, diagonals, number, p, c, n):
-        del typing
-        i = types.int64
-        pair = types.UniTuple(types.float64, 2)
-        return pair(buffers, rows, coupling, diagonals, types.float64, i, i, i), emit
+    def function(
+        typing, buffers, weights, neighbors, offsets, length, margin, inverse, mass, rows, number, p, c, n, sums
+    ):
+        del typing, buffers, weights, neighbors, offsets, length, margin, inverse, mass, rows, number, p, c, n, sums
+        return solve_signature(shape.bits), emit
 
     return function
-
-
-def _narrowed(builder: Any, number: Any, bits: int) -> Any:
-    return number if bits == 64 else builder.fptrunc(number, ir.FloatType())
 
 
 def _widened(builder: Any, vector: Any, wide: Any, bits: int) -> Any:

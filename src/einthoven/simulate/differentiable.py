@@ -1,6 +1,6 @@
 """The monodomain as one differentiable function: gradients with respect to tissue, membrane and stimulus.
 
-The time stepping is that of the compiled engine (Godunov splitting, explicit diffusion, then the membrane). See
+The time stepping is that of the compiled engine: Godunov's or Strang's splitting with explicit diffusion. See
 docs/concepts/gradients.md for what is exact, what it costs and what is refused.
 """
 
@@ -20,7 +20,8 @@ from einthoven.ionic.stepping import reaction_step
 from einthoven.protocol import Protocol
 from einthoven.simulate.keep import Activation
 from einthoven.simulate.monodomain import Monodomain
-from einthoven.simulate.schemes import Explicit, Godunov
+from einthoven.simulate.schemes import Explicit, Scheme, Strang
+from einthoven.simulate.second_order import midpoint_step
 from einthoven.simulate.traced import (
     Diffusion,
     GraphDiffusion,
@@ -137,8 +138,8 @@ class DifferentiableMonodomain(eqx.Module):
     Parameters
     ----------
     monodomain
-        Tissue and membrane; the scheme must be Godunov with explicit diffusion of order 1. Its dtype is that of the
-        computation; float64 needs JAX's 64-bit mode, which is the caller's to set.
+        Tissue and membrane; diffusion must be explicit. Its dtype is that of the computation; float64 needs JAX's
+        64-bit mode, which is the caller's to set.
     dt
         Time step, ms.
     t_end
@@ -156,7 +157,7 @@ class DifferentiableMonodomain(eqx.Module):
     Raises
     ------
     InputError
-        For another scheme, a clamp, intervals that do not divide, float64 in 32-bit mode.
+        For implicit diffusion, intervals that do not divide, float64 in 32-bit mode.
 
     Examples
     --------
@@ -170,6 +171,7 @@ class DifferentiableMonodomain(eqx.Module):
     weights: Float[np.ndarray, "..."]
     share: Float[np.ndarray, "..."]
     diffusion: Diffusion
+    scheme: Scheme = eqx.field(static=True)
     dt: float = eqx.field(static=True)
     steps_per_sample: int = eqx.field(static=True)
     n_samples: int = eqx.field(static=True)
@@ -189,10 +191,10 @@ class DifferentiableMonodomain(eqx.Module):
         keep_vm: bool = True,
         levels: int = 2,
     ):
-        if monodomain.scheme != Godunov(Explicit(order=1)):
+        if not isinstance(monodomain.scheme.diffusion, Explicit):
             raise InputError(
-                "gradients step by Godunov splitting with explicit diffusion of order 1; got "
-                f"{monodomain.scheme}. Build the monodomain with scheme Godunov(Explicit())."
+                f"gradients step with explicit diffusion; got {monodomain.scheme}. Build the monodomain with scheme "
+                "Godunov(Explicit()) or Strang(Explicit(order=2))."
             )
         if activation is not None and activation.max_beats != 1:
             raise InputError(f"gradients keep the first beat only; got max_beats = {activation.max_beats}.")
@@ -203,7 +205,7 @@ class DifferentiableMonodomain(eqx.Module):
         self.diffusion = GridDiffusion.of(coupling) if on_grid else GraphDiffusion.of(coupling)
         self.weights = coupling.weights
         self.share = self.diffusion.shares(_local_diffusivity(monodomain.tissue))
-        self.dt = float(dt)
+        self.scheme, self.dt = monodomain.scheme, float(dt)
         self.steps_per_sample = _ratio(every, dt, "the interval `every`", "dt")
         self.n_samples = _ratio(t_end, every, "t_end", "the interval `every`")
         self.activation, self.keep_vm, self.levels, self.dtype = activation, keep_vm, levels, monodomain.dtype
@@ -212,6 +214,11 @@ class DifferentiableMonodomain(eqx.Module):
     def n_nodes(self) -> int:
         """Number of conducting nodes."""
         return self.diffusion.nodes.shape[0] if isinstance(self.diffusion, GridDiffusion) else self.weights.shape[0]
+
+    @property
+    def _parts(self) -> int:
+        """Into how many the stimulus and the diffusion of a step are split."""
+        return 2 if isinstance(self.scheme, Strang) else 1
 
     @property
     def times(self) -> Float[np.ndarray, " n_times"]:
@@ -337,7 +344,7 @@ class DifferentiableMonodomain(eqx.Module):
         conditions = {
             f"{name} must be finite; found NaN or infinity.": _is_finite(part) for name, part in parts.items()
         }
-        bound = self.diffusion.largest_rate(weights)
+        bound = self.diffusion.largest_rate(weights) / self._parts
         limit = f"{2.0 / float(bound):.4g} ms" if _is_known(bound) and bound else "2 / largest_rate"
         conditions[
             f"dt = {self.dt:g} ms is above the limit of explicit diffusion on this tissue, {limit}. Lower dt or the "
@@ -411,18 +418,31 @@ def _take_steps(run: DifferentiableMonodomain, model: IonicModel, given: tuple, 
 
 
 def _step(run: DifferentiableMonodomain, model: IonicModel, given: tuple, carry: _Carry, step: Any) -> _Carry:
-    """Stimulus, diffusion, membrane, crossings: as the engine does."""
+    """Stimulus, diffusion, membrane, crossings as the engine does; under Strang half of the first two at either end."""
     weights, currents, drive = given
     t = run.dt * step.astype(weights.dtype)
+    h = run.dt / run._parts
     shape = pulse(currents.onset, currents.onset + currents.duration, t, dt=run.dt, edge=currents.edge)
-    strength = run.dt * currents.amplitude * shape
+    strength = h * currents.amplitude * shape
 
-    def diffuse(v: Any, weights: Any, drive: Any, strength: Any) -> Any:
-        driven = sum((s * d for s, d in zip(strength, drive, strict=True)), v)
-        return driven + run.dt * run.diffusion.rate(weights, driven)
+    def driven(v: Any) -> Any:
+        return sum((s * d for s, d in zip(strength, drive, strict=True)), v)
 
-    v = apart(step, diffuse, lambda v, *_: v, carry.v, weights, drive, strength)
-    v, states = reaction_step(model, v, carry.states, run.dt)
+    def euler(v: Any, weights: Any) -> Any:
+        return v + h * run.diffusion.rate(weights, v)
+
+    def diffused(v: Any) -> Any:
+        once = apart(step, euler, lambda v, _: v, v, weights)
+        if run.scheme.diffusion == Explicit(order=1):
+            return once
+        return 0.5 * (v + apart(step, euler, lambda v, _: v, once, weights))
+
+    v = diffused(driven(carry.v))
+    if isinstance(run.scheme, Strang):
+        v, states = midpoint_step(model, v, carry.states, run.dt)
+        v = driven(diffused(v))
+    else:
+        v, states = reaction_step(model, v, carry.states, run.dt)
     if run.activation is None:
         return _Carry(v, states, carry.activation, carry.recovery)
     levels = tuple(model.scale.from_mv(level) for level in (run.activation.level, run.activation.recovery_level))

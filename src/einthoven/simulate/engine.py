@@ -1,9 +1,10 @@
 """Compiled stepping of the monodomain equation on the CPU.
 
-The kernels are made from the membrane model's own definition: its step is traced, read into a straight-line program, and
-written as vector instructions together with the diffusion, so that one step of a cell is one visit to its memory
-(`einthoven.simulate.codegen`, `program`, `lanes`, `kernels`, `kernels_module`). Results do not depend on the number of
-threads, bit for bit, nor on how a run is cut into calls of `Engine.advance`.
+The kernels are made from the membrane model's own definition: its step is traced, read into a straight-line program,
+and written as vector instructions together with the diffusion, so that one step of a cell is one visit to its memory
+(`einthoven.simulate.codegen`, `program`, `lanes`, `kernels`, `kernels_module`). The loop over steps and cells is common
+to all (`kernels_driver`). Results do not depend on the number of threads, bit for bit, nor on how a run is cut into
+calls of `Engine.advance`.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from einthoven.core import InputError
 from einthoven.simulate.codegen import Membrane
 from einthoven.simulate.crossings import Crossings
 from einthoven.simulate.kernels import Shape, ways_of
-from einthoven.simulate.kernels_module import BLOCK, Pass, Recipe, load
+from einthoven.simulate.kernels_module import Pass, Sweeps, load, solver_source
 from einthoven.simulate.layout import layout
 from einthoven.simulate.monodomain import Monodomain
 from einthoven.simulate.program import Program
@@ -28,8 +29,8 @@ LIMIT_MV = 1000.0
 #: Conjugate gradients give up after this many iterations.
 MOST_ITERATIONS = 5000
 
-#: Work that is worth a thread of its own, in operations: about five microseconds.
-_OPERATIONS_PER_TASK = 100_000
+#: Work that is worth a thread of its own, in operations: about twenty microseconds.
+_OPERATIONS_PER_TASK = 400_000
 
 
 class BlowUp(ArithmeticError):
@@ -74,8 +75,8 @@ class Engine:
     Raises
     ------
     InputError
-        If dt is not positive or above `largest_dt`, a parameter of the membrane does not fit the tissue, or the membrane uses
-        an operation that the kernels do not have.
+        If dt is not positive or above `largest_dt`, a parameter of the membrane does not fit the tissue, or the
+        membrane uses an operation that the kernels do not have.
 
     Examples
     --------
@@ -98,12 +99,19 @@ class Engine:
         shape = Shape(8 * self._dtype.itemsize, ways_of(membrane.program), None)
         self._layout = placed = layout(monodomain.tissue.coupling, shape.lanes, shape.ways, self._dtype)
         self._sweeps = _sweeps(monodomain.scheme)
-        kinds = tuple(dict.fromkeys(s.kind for s in self._sweeps))
-        self._module = load(Recipe(str(membrane.program), kinds, shape._replace(n_offsets=placed.n_offsets)))
-        self._plan = tuple(np.array([(kinds.index(s.kind), *s[1:]) for s in self._sweeps]).T.copy())
+        self._shape = shape._replace(n_offsets=placed.n_offsets)
+        self._plan = self._planned(membrane)
         self._cost = _operations(membrane.program)
         self._allocate(membrane)
         self._implicit = self._prepare_implicit()
+
+    def _planned(self, membrane: Membrane) -> tuple[np.ndarray, ...]:
+        """Addresses of the sweeps of a step, -1 for implicit diffusion, and their rows."""
+        kinds = tuple(dict.fromkeys(s.kind for s in self._sweeps if s.kind.diffusion != "solve"))
+        self._module = load(Sweeps(str(membrane.program), kinds, self._shape).source())
+        at = {kind: getattr(self._module, f"sweep{k}").address for k, kind in enumerate(kinds)}
+        table = [(at.get(s.kind, -1), *s[1:]) for s in self._sweeps]
+        return tuple(np.array(table, dtype=np.int64).T.copy())
 
     def _allocate(self, membrane: Membrane) -> None:
         """Arrays that live as long as the engine."""
@@ -117,7 +125,8 @@ class Engine:
         states = np.zeros(len(placed.nodes) * len(model.states), dtype)
         table = table.astype(dtype).repeat(placed.lanes)
         buffers = np.zeros(rows * placed.row, dtype)
-        self._memory = (buffers, weights, placed.neighbors, table, by_vector, states)
+        coupling = (weights, placed.neighbors, placed.offsets, placed.row, placed.margin)
+        self._memory = (buffers, *coupling, table, by_vector, states)
         self._driven: tuple[Pulses, Any, Any] | None = None
 
     @property
@@ -128,7 +137,7 @@ class Engine:
     @property
     def memory_bytes(self) -> int:
         """Memory of all arrays that a step reads or writes."""
-        return sum(a.nbytes for a in self._memory)
+        return sum(a.nbytes for a in self._memory if isinstance(a, np.ndarray))
 
     @property
     def _diffusion_dt(self) -> float:
@@ -173,18 +182,20 @@ class Engine:
         InputError
             If implicit diffusion did not reach its tolerance.
         """
-        placed, limit = self._layout, self._dtype.type(plausible(self.monodomain.model))
+        from einthoven.simulate import kernels_driver
+
+        placed, limit = self._layout, plausible(self.monodomain.model)
         bounds, driven = self._bounds(), self._drive(pulses)
         found, watch = np.full(len(bounds) - 1, -1), self._watch(crossings)
-        where = (placed.offsets, placed.firsts, placed.counts, placed.nodes, placed.row, placed.margin)
-        done = self._module.advance(
-            n_steps, first_step, self.dt, (*self._plan, self._where), self._memory, where, *driven, limit,
+        groups = (placed.firsts, placed.counts, placed.nodes, placed.lanes, placed.ways)
+        done = kernels_driver.advance(
+            n_steps, first_step, self.dt, (*self._plan, self._where), self._memory, groups, *driven, limit,
             crossings is not None, watch, bounds, found, self._implicit,
         )  # fmt: skip
         if self._implicit[-1][1]:
             raise InputError(
-                f"implicit diffusion did not reach its tolerance in {MOST_ITERATIONS} iterations; take a smaller dt than "
-                f"{self.dt:g} ms or a larger tolerance."
+                f"implicit diffusion did not reach its tolerance in {MOST_ITERATIONS} iterations; take a smaller dt "
+                f"than {self.dt:g} ms or a larger tolerance."
             )
         if done < n_steps:
             v = self._memory[0][self._where[1] + placed.places]
@@ -206,33 +217,37 @@ class Engine:
                 raise InputError(f"pulses drive nodes beyond the {self.n_nodes} of the tissue.")
             places = self._layout.places[pulses.nodes]
             arrays = (pulses.start_step, pulses.stop_step, pulses.pointers, places, pulses.values, pulses.clamp)
-            self._driven = (pulses, tuple(np.array(a) for a in arrays), np.empty(len(places), self._dtype))
+            parts = (self.dt / 2, self.dt / 2) if isinstance(self.monodomain.scheme, Strang) else (self.dt, 0.0)
+            self._driven = (pulses, (*map(np.array, arrays), *parts), np.empty(len(places), self._dtype))
         return self._driven[1:]
 
     def _watch(self, crossings: Crossings | None) -> tuple[Any, ...]:
-        kind = self._dtype.type
         if crossings is None:
             nothing, none = np.zeros((0, 0)), np.zeros(0, np.int64)
-            return kind(0), kind(0), nothing, nothing, none, none
+            return 0.0, 0.0, nothing, nothing, none, none
         if crossings.rise.shape[1:] != (self.n_nodes,):
             raise InputError(f"crossings were made for {crossings.rise.shape[1]} nodes; the tissue has {self.n_nodes}.")
         times = (crossings.rise, crossings.fall, crossings.n_rise, crossings.n_fall)
-        return kind(crossings.rise_level), kind(crossings.fall_level), *times
+        return float(crossings.rise_level), float(crossings.fall_level), *times
 
     def _prepare_implicit(self) -> tuple[Any, ...]:
         """What the solver of implicit diffusion needs; last the iterations taken, and whether it ever gave up."""
+        from einthoven.simulate import kernels_driver
+
         scheme, placed, taken = self.monodomain.scheme.diffusion, self._layout, np.zeros(2, np.int64)
         if not isinstance(scheme, SemiImplicit):
             nothing = np.zeros(0, self._dtype)
-            return 0.0, 0.0, 0, (nothing, nothing), np.zeros((0, 2)), taken
+            return np.zeros(0, np.int64), 0.0, 0.0, 0, (nothing, nothing), np.zeros((0, 2)), taken
         inverse, mass = np.ones(placed.length, self._dtype), np.zeros(placed.length, self._dtype)
-        rates = -self.monodomain.tissue.coupling.matrix().diagonal()
+        rates = -np.asarray(self.monodomain.tissue.coupling.matrix().diagonal(), dtype=np.float64)
         inverse[placed.places] = 1.0 / (1.0 + scheme.theta * self._diffusion_dt * rates)
         volumes = self.monodomain.tissue.volumes
         mass[placed.places] = volumes / volumes.max()
         tolerance = max(scheme.tolerance, 4.0 * float(np.finfo(self._dtype).eps))
-        sums = np.zeros((-(-placed.n_groups // BLOCK), 2))
-        return scheme.theta, tolerance, MOST_ITERATIONS, (inverse, mass), sums, taken
+        sums = np.zeros((-(-placed.n_groups // kernels_driver.BLOCK), 2))
+        self._solver = load(solver_source(self._shape))
+        parts = [getattr(self._solver, name).address for name in ("begin", "apply", "move", "turn")]
+        return np.array(parts), scheme.theta, tolerance, MOST_ITERATIONS, (inverse, mass), sums, taken
 
 
 def plausible(model: Any) -> float:
@@ -254,8 +269,8 @@ def _check_dt(dt: float, largest: float) -> None:
         raise InputError(f"dt must be a positive time in ms; got {dt:g}. Typical: 0.01 to 0.1.")
     if dt > largest:
         raise InputError(
-            f"dt must be at most {largest:.4g} ms, where explicit diffusion stays stable on this tissue; got {dt:g} ms. Lower "
-            "dt, take a coarser grid, or SemiImplicit diffusion."
+            f"dt must be at most {largest:.4g} ms, where explicit diffusion stays stable on this tissue; got {dt:g} ms. "
+            "Lower dt, take a coarser grid, or SemiImplicit diffusion."
         )
 
 
@@ -307,7 +322,7 @@ def _parameters(membrane: Membrane, model: Any, dt: float, n_nodes: int) -> tupl
     if any(c.shape != (n_nodes,) for c in cells):
         found = next(c.shape for c in cells if c.shape != (n_nodes,))
         raise InputError(
-            f"parameters of {membrane.name} must be numbers or have one value per conducting node ({n_nodes}); got shape "
-            f"{found}."
+            f"parameters of {membrane.name} must be numbers or have one value per conducting node ({n_nodes}); got "
+            f"shape {found}."
         )
     return shared, np.array(cells).reshape(len(cells), n_nodes)

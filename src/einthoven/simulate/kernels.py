@@ -1,9 +1,9 @@
 """Numba intrinsics that the generated modules are made of: some groups of cells, one step.
 
 Memory. A vector is as many neighboring cells as fit into 32 bytes, a group one or several vectors that are computed
-together. Potentials lie in rows of one array, in the order of the grid with a margin at both ends, so that a neighbor is at a
-fixed distance; all else (states, parameters of cells) lies vector by vector, so that a step of a cell touches one place of
-memory.
+together. Potentials lie in rows of one array, in the order of the grid with a margin at both ends, so that a neighbor
+is at a fixed distance; all else (states, parameters of cells) lies vector by vector, so that a step of a cell touches
+one place of memory.
 """
 
 from collections.abc import Callable
@@ -73,17 +73,6 @@ def integer(value: int) -> Any:
     return ir.Constant(INT, value)
 
 
-def data_of(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """Pointer to the numbers of an array; anything else as it is."""
-    return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-
-
-def parts_of(context: Any, builder: Any, kind: Any, value: Any) -> list[Any]:
-    """Members of a tuple, arrays as pointers."""
-    members = (builder.extract_value(value, k) for k in range(len(kind.types)))
-    return [data_of(context, builder, t, m) for t, m in zip(kind.types, members, strict=True)]
-
-
 def places(builder: Any, shape: Shape, group: Any, first: Place) -> list[Place]:
     """Of the vectors of a group, counted from the first group of a call."""
     found = []
@@ -94,16 +83,29 @@ def places(builder: Any, shape: Shape, group: Any, first: Place) -> list[Place]:
     return found
 
 
-def change(lanes: Lanes, shape: Shape, buffers: Any, row: Any, coupling: list[Any], place: Place) -> Callable:
+class Coupling(NamedTuple):
+    """What a kernel is given of the coupling: pointers, length of a row with its margins, and of a margin."""
+
+    weights: Any
+    neighbors: Any
+    offsets: Any
+    length: Any
+    margin: Any
+
+
+def change(lanes: Lanes, shape: Shape, buffers: Any, row: Any, coupling: Coupling, place: Place) -> Callable:
     """Writer of ``start + sum of w (neighbor - x)`` for a vector of a row; takes x and start."""
     if shape.n_offsets is None:
         return lambda x, start: _by_lists(lanes, buffers, row, coupling, place, x, start)
-    return lambda x, start: _by_offsets(lanes, buffers, row, coupling, place, x, start)
+    offsets = [lanes.builder.load(lanes.builder.gep(coupling.offsets, [integer(k)])) for k in range(shape.n_offsets)]
+    return lambda x, start: _by_offsets(lanes, buffers, row, (coupling, offsets), place, x, start)
 
 
-def _by_offsets(lanes: Lanes, buffers: Any, row: Any, coupling: list[Any], place: Place, x: Any, start: Any) -> Any:
-    """``coupling`` is (weights, length of a row, margin, offsets ...)."""
-    weights, length, margin, *offsets = coupling
+def _by_offsets(
+    lanes: Lanes, buffers: Any, row: Any, coupling: tuple[Coupling, list[Any]], place: Place, x: Any, start: Any
+) -> Any:
+    """Neighbors at fixed distances; weight k of a cell leads to the neighbor ahead."""
+    (weights, _, _, length, margin), offsets = coupling
     b, source = lanes.builder, lanes.builder.add(row, place.p)
     terms = [start]
     for k, offset in enumerate(offsets):
@@ -117,9 +119,9 @@ def _by_offsets(lanes: Lanes, buffers: Any, row: Any, coupling: list[Any], place
     return terms[0]
 
 
-def _by_lists(lanes: Lanes, buffers: Any, row: Any, coupling: list[Any], place: Place, x: Any, start: Any) -> Any:
-    """``coupling`` is (weights, neighbors, pointers): vector c has the slots pointers[c] to pointers[c + 1]."""
-    weights, neighbors, pointers = coupling
+def _by_lists(lanes: Lanes, buffers: Any, row: Any, coupling: Coupling, place: Place, x: Any, start: Any) -> Any:
+    """Listed neighbors: vector c has the slots offsets[c] to offsets[c + 1]."""
+    weights, neighbors, pointers, _, _ = coupling
     b = lanes.builder
     first = b.load(b.gep(pointers, [place.c]))
     last = b.load(b.gep(pointers, [b.add(place.c, integer(1))]))
@@ -135,11 +137,24 @@ def _by_lists(lanes: Lanes, buffers: Any, row: Any, coupling: list[Any], place: 
     return b.load(total)
 
 
-def step(shape: Shape, diffusion: Diffusion, text: str | None) -> Callable:
-    """``step(buffers, source, base, target, coupling, shared, cells, states, p, c, n, limit)``: one sweep over n groups.
+def number_of(bits: int) -> Any:
+    """Numba's type of a number."""
+    return types.float64 if bits == 64 else types.float32
 
-    ``source``, ``base`` and ``target`` are where rows begin; ``p`` is the place of the first group in a row, ``c`` its number
-    among the groups that are computed. True if any new |v| is above ``limit`` or NaN.
+
+def step_signature(bits: int) -> Any:
+    """Of the functions that `step` makes, as C sees them: the same for every model, scheme and tissue."""
+    i, numbers = types.int64, types.CPointer(number_of(bits))
+    coupling = (numbers, types.CPointer(types.int32), types.CPointer(i), i, i)
+    return i(numbers, *coupling, numbers, numbers, numbers, i, i, i, i, i, i, types.float64)
+
+
+def step(shape: Shape, diffusion: Diffusion, text: str | None) -> Callable:
+    """``step(buffers, coupling ..., shared, cells, states, source, base, target, p, c, n, limit)``, on n groups.
+
+    ``coupling`` is five arguments, see `Coupling`; ``source``, ``base`` and ``target`` are where rows begin; ``p`` is
+    the place of the first group in a row, ``c`` its number among the groups that are computed. 1 if any new |v| is
+    above ``limit`` or NaN, else 0.
 
     Parameters
     ----------
@@ -156,43 +171,45 @@ def step(shape: Shape, diffusion: Diffusion, text: str | None) -> Callable:
         known = {x: k + program.inputs("shared") for k, x in enumerate(constants(program, shape.bits))}
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = signature.args
-        buffers, shared, cells, states = (data_of(context, builder, kinds[k], args[k]) for k in (0, 5, 6, 7))
-        source, base, target = args[1:4]
-        coupling = parts_of(context, builder, kinds[4], args[4])
+        del context, signature
+        buffers, coupling, (shared, cells, states) = args[0], Coupling(*args[1:6]), args[6:9]
+        source, base, target, p, c, n = args[9:15]
         lanes = Lanes(builder, shape.lanes, shape.bits, shared, known)
-        limit, found = lanes.spread(args[11]), cgutils.alloca_once_value(builder, lanes.integer(0))
+        limit, found = lanes.spread(lanes.narrowed(args[15])), cgutils.alloca_once_value(builder, lanes.integer(0))
 
         def diffused(place: Place) -> Any:
-            v, add = lanes.load(buffers, builder.add(source, place.p)), None
-            if diffusion != "none":
-                add = change(lanes, shape, buffers, source, coupling, place)
-            if diffusion == "heun":
-                start = builder.fadd(v, lanes.load(buffers, builder.add(base, place.p)))
-                return builder.fmul(lanes.constant(0.5), add(v, start))
-            return v if add is None else add(v, v)
+            v = lanes.load(buffers, builder.add(source, place.p))
+            if diffusion == "none":
+                return v
+            add = change(lanes, shape, buffers, source, coupling, place)
+            if diffusion == "euler":
+                return add(v, v)
+            start = builder.fadd(v, lanes.load(buffers, builder.add(base, place.p)))
+            return builder.fmul(lanes.constant(0.5), add(v, start))
 
-        with cgutils.for_range(builder, args[10]) as loop:
-            here = places(builder, shape, loop.index, Place(args[8], args[9]))
+        with cgutils.for_range(builder, n) as loop:
+            here = places(builder, shape, loop.index, Place(p, c))
             v = [diffused(place) for place in here]
             v = v if program is None else _membrane(lanes, program, here, v, (cells, states))
             for value, place in zip(v, here, strict=True):
                 lanes.store(value, buffers, builder.add(target, place.p))
                 outside = lanes.mask(builder.fcmp_unordered(">", lanes.abs(value), limit))
                 builder.store(builder.or_(builder.load(found), outside), found)
-        return lanes.any(builder.load(found))
+        return builder.zext(lanes.any(builder.load(found)), INT)
 
     @intrinsic
-    def function(typing, buffers, source, base, target, coupling, shared, cells, states, p, c, n, limit):
-        del typing
-        i = types.int64
-        return types.boolean(buffers, i, i, i, coupling, shared, cells, states, i, i, i, buffers.dtype), emit
+    def function(
+        typing, buffers, weights, neighbors, offsets, length, margin, shared, cells, states, source, base, target, p, c,
+        n, limit,
+    ):  # fmt: skip
+        del typing, weights, neighbors, offsets, length, margin, shared, cells, states, source, base, target, p, c, n
+        return step_signature(64 if buffers.dtype == types.float64 else 32), emit
 
     return function
 
 
 def _membrane(lanes: Lanes, program: Program, here: list[Place], v: list[Any], arrays: tuple[Any, Any]) -> list[Any]:
-    """Write the membrane's step for some vectors; returns the new potentials, stores the new states."""
+    """Write the membrane's step of some vectors; returns the new potentials, stores the new states."""
     b, (cells, states) = lanes.builder, arrays
     n_states, n_cells = len(program.outputs) - 1, program.inputs("cell")
 
@@ -213,28 +230,3 @@ def _membrane(lanes: Lanes, program: Program, here: list[Place], v: list[Any], a
         for way, value in enumerate(values):
             lanes.store(value, states, at(n_states, k, way))
     return new
-
-
-def crossed(shape: Shape) -> Callable:
-    """``crossed(buffers, old, new, n, rise, fall)``: whether any cell of n groups changed sides of either level."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        lanes = Lanes(builder, shape.lanes, shape.bits)
-        buffers = data_of(context, builder, signature.args[0], args[0])
-        rise, fall = lanes.spread(args[4]), lanes.spread(args[5])
-        found = cgutils.alloca_once_value(builder, lanes.integer(0))
-        with cgutils.for_range(builder, builder.mul(args[3], integer(shape.ways))) as loop:
-            place = builder.mul(loop.index, integer(lanes.n))
-            before, after = (lanes.load(buffers, builder.add(args[k], place)) for k in (1, 2))
-            rose = builder.xor(lanes.mask(lanes.lt(before, rise)), lanes.mask(lanes.lt(after, rise)))
-            fell = builder.xor(lanes.mask(lanes.le(before, fall)), lanes.mask(lanes.le(after, fall)))
-            builder.store(builder.or_(builder.load(found), builder.or_(rose, fell)), found)
-        return lanes.any(builder.load(found))
-
-    @intrinsic
-    def function(typing, buffers, old, new, n, rise, fall):
-        del typing
-        kinds = (buffers, types.int64, types.int64, types.int64, buffers.dtype, buffers.dtype)
-        return types.boolean(*kinds), emit
-
-    return function

@@ -4,7 +4,7 @@ Nothing is left to an auto-vectorizer: a group of cells is a vector, and every o
 operation. Exponentials and logarithms are computed here (argument reduction and minimax polynomials, evaluated with
 explicit fused multiply-adds), without branches and without calls. Accuracy: exp, expm1, log, log1p, tanh within 3
 units in the last place (float32: 4) wherever the result is a normal number; exp is 0 below exp(-708) (float32:
-exp(-87)); `pow` is exp(y log x), so that its error grows with |y log x|. NaN stays NaN and overflow becomes infinity:
+exp(-86.9)); `pow` is exp(y log x), so that its error grows with |y log x|. NaN stays NaN and overflow becomes infinity:
 the only freedom given to the compiler is to fuse products into sums (the flag ``contract``), which it does alike for
 every cell.
 """
@@ -133,6 +133,10 @@ class Lanes:
     def store(self, value: Any, base: Any, place: Any) -> None:
         """Write a vector."""
         self.builder.store(value, self.at(base, place), align=self.bits // 8)
+
+    def narrowed(self, number: Any) -> Any:
+        """A float64 in this format."""
+        return number if self.bits == 64 else self.builder.fptrunc(number, self.scalar)
 
     def spread(self, number: Any) -> Any:
         """One number in all lanes."""

@@ -63,7 +63,7 @@ class Program:
 
     def evaluate(self, inputs: Mapping[str, Sequence[Any] | np.ndarray]) -> list[Any]:
         """Results by NumPy; ``inputs`` holds for every kind of input its values by number (for v one array)."""
-        values: list[np.ndarray] = []
+        values: list[Any] = []
         for op, args, data in self.instructions:
             if op == "const":
                 values.append(np.float64(data))
@@ -257,12 +257,16 @@ def split(builder: Builder, outputs: Sequence[int]) -> Split:
             stored[kind].append(place)
         return target.input(kind, stored[kind].index(place))
 
+    def moved(place: int) -> int:
+        kind = before[place]
+        return mapped[place] if kind is None else keep(kind, place)
+
     for place in _needed(builder.instructions, outputs):
         op, args, data = builder.instructions[place]
         if before[place] is None:
-            moved = tuple(keep(before[a], a) if before[a] else mapped[a] for a in args)
-            mapped[place] = target._place(Instruction(op, moved, data), builder.levels[place] if not args else VARYING)
-    results = [keep(before[k], k) if before[k] else mapped[k] for k in outputs]
+            level = builder.levels[place] if not args else VARYING
+            mapped[place] = target._place(Instruction(op, tuple(map(moved, args)), data), level)
+    results = [moved(k) for k in outputs]
     varying = _renumbered(target.instructions, tuple(results))
     return Split(builder.program(stored["shared"]), builder.program(stored["cell"]), varying)
 

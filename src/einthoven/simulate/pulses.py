@@ -16,8 +16,9 @@ from einthoven.tissue import Tissue
 class Pulses:
     """When which nodes are driven, in steps and in the model's own unit.
 
-    A current pulse adds ``dt * value`` to v of its nodes before the diffusion of every step n with start_step <= n <
-    stop_step; a clamp sets v to ``value`` after the reaction of these steps.
+    A current pulse adds ``dt * value`` to v of its nodes in every step n with start_step <= n < stop_step: before the
+    diffusion under `Godunov`; half of it before and half after the step under `Strang`, which keeps its second order. A
+    clamp sets v to ``value`` at the end of these steps.
 
     Parameters
     ----------
@@ -74,7 +75,8 @@ class Pulses:
         amplitude = np.array([float(s.amplitude) for s in stimuli])
         values = np.where(clamp, model.scale.from_mv(amplitude), amplitude / model.scale.amplitude)
         pointers = np.cumsum([0, *map(len, nodes)])
-        return cls(*(np.asarray(a, dtype=np.int64) for a in (start, stop, pointers, _joined(nodes))), values, clamp)
+        first, last, bounds = (np.asarray(a, dtype=np.int64) for a in (start, stop, pointers))
+        return cls(first, last, bounds, _joined(nodes), values, clamp)
 
     @property
     def n_pulses(self) -> int:

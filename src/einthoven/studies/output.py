@@ -26,8 +26,10 @@ SEAL = "metrics.json"
 
 
 @contextmanager
-def staged(folder: Path, *, seal: str = SEAL) -> Iterator[Path]:
+def staged(folder: Path, *, seal: str = SEAL, owned: Sequence[str] = ()) -> Iterator[Path]:
     """Give a temporary folder; on success its entries replace those of `folder`, `seal` last.
+
+    Entries named in `owned` that the temporary folder lacks are removed: they would be those of an earlier run.
 
     Raises
     ------
@@ -47,13 +49,22 @@ def staged(folder: Path, *, seal: str = SEAL) -> Iterator[Path]:
     try:
         yield stage
         (folder / seal).unlink(missing_ok=True)
+        for name in owned:
+            _remove(folder / name)
         for entry in sorted(stage.iterdir(), key=lambda e: e.name == seal):
             target = folder / entry.name
-            if target.is_dir() and not target.is_symlink():
-                shutil.rmtree(target)
+            if target.is_dir():
+                _remove(target)
             os.replace(entry, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:

@@ -19,6 +19,8 @@ from einthoven.datasets.phantom import LEFT, RIGHT, FastLayer, Phantom, Resoluti
 from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
 from einthoven.protocol import Protocol, multi_site
 from einthoven.simulate import Ecg, Monodomain, Simulation, simulate
+from einthoven.studies.kept import kept
+from einthoven.studies.provenance import checksum
 from einthoven.tissue import Tissue
 
 #: Transmembrane potentials at the nodes of a closed heart surface.
@@ -26,6 +28,9 @@ HeartBeat = Callable[[Surface], Recording]
 
 #: Edge lengths of the model that makes truth and data; the image is made on the phantom's own, coarser meshes.
 FINE = Resolution(torso=19.0, lungs=19.0, heart=4.7, envelope=7.5, blood=9.0)
+
+#: How the parts of the model are called in progress: meshes, beat, boundary elements.
+BUILDING = "building the phantom"
 
 #: Intracellular conductivity of the source, mS/mm: between 0.019 across and 0.17 along the fibers (Niederer et al.
 #: 2011, doi:10.1098/rsta.2011.0139), chosen so that the 12-lead amplitudes are normal. All potentials are
@@ -212,6 +217,7 @@ def phantom_case(
     seed: int = 1,
     phantom: Phantom | None = None,
     beat: HeartBeat | None = None,
+    keep: bool = False,
     progress: Progress = silent,
 ) -> Case:
     """Return the built-in case: one normal beat of the phantom, with its truth.
@@ -231,8 +237,10 @@ def phantom_case(
         Geometry on which the heart is imaged; default `Phantom()`.
     beat
         Transmembrane potentials on a closed heart surface; default `VolumeBeat`, simulated once in a process.
+    keep
+        Look for the beat in the user's cache, and keep it there (`einthoven.studies.kept`); not with `beat`.
     progress
-        Told about the simulation's time steps.
+        Told about the parts of the model and the simulation's time steps.
 
     Returns
     -------
@@ -245,22 +253,62 @@ def phantom_case(
     fine = Phantom(FINE, phantom.conductivities, phantom.thorax)
     layout = str(electrodes)
     fine.electrodes(layout)  # names an unknown layout before the long work
-    vm = beat(fine.heart) if beat is not None else _simulated(VolumeBeat(phantom), fine.heart).recording(progress)
-    to_skin, to_envelope = _fine_operators(fine, layout, phantom.envelope)
-    clean = to_skin.record(vm)
+
+    def compute() -> dict[str, Recording]:
+        return _beat_fields(phantom, fine, layout, beat, progress)
+
+    if keep and beat is None:
+        found = kept(_decided_by(VolumeBeat(phantom), layout), compute)
+    else:
+        found = compute()
+    clean = found["clean"]
     recording = noisy(clean, noise, seed).average_referenced()
     what = "Simulated normal beat of the ventricular volume" if beat is None else "Beat given by its caller"
     return Case(
         name="phantom",
         conductor=phantom.conductor,
         sources=(
-            Source(phantom.envelope, "hsp", to_envelope.record(vm)),
-            Source(phantom.heart, "vm", carried(vm, fine.heart, phantom.heart), INTRACELLULAR_CONDUCTIVITY),
+            Source(phantom.envelope, "hsp", found["envelope"]),
+            Source(phantom.heart, "vm", found["heart"], INTRACELLULAR_CONDUCTIVITY),
         ),
         electrodes=phantom.electrodes(electrodes),
         recording=recording,
         info=case_info(what, clean.average_referenced(), noise, seed),
     )
+
+
+def _beat_fields(
+    phantom: Phantom, fine: Phantom, layout: str, beat: HeartBeat | None, progress: Progress
+) -> dict[str, Recording]:
+    """Simulate a beat and its fields: potentials at the electrodes without noise, on the envelope, on the heart."""
+    progress(BUILDING, 0, 3)
+    surface = fine.heart
+    progress(BUILDING, 1, 3)
+    vm = beat(surface) if beat is not None else _simulated(VolumeBeat(phantom), surface).recording(progress)
+    progress(BUILDING, 2, 3)
+    to_skin, to_envelope = _fine_operators(fine, layout, phantom.envelope)
+    clean, envelope = to_skin.record(vm), to_envelope.record(vm)
+    progress(BUILDING, 3, 3)
+    return {"clean": clean, "envelope": envelope, "heart": carried(vm, surface, phantom.heart)}
+
+
+def _decided_by(beat: VolumeBeat, layout: str) -> dict[str, Any]:
+    """Everything but the code that decides the fields of a beat."""
+    settings = {name: repr(getattr(beat, name)) for name in beat.__dataclass_fields__ if name != "phantom"}
+    return {"case": "phantom", "beat": settings, **geometry_config(beat.phantom, layout)}
+
+
+def geometry_config(phantom: Phantom, layout: str) -> dict[str, Any]:
+    """What a phantom, its finer model and a layout of electrodes are, for the key under which fields are kept."""
+    surfaces = (phantom.heart, phantom.envelope, *(region.surface for region in phantom.conductor.regions))
+    arrays = [array for surface in surfaces for array in (surface.points, surface.triangles)]
+    return {
+        "layout": layout,
+        "geometry": checksum(*arrays, phantom.electrodes(layout).positions),
+        "conductivities": repr(phantom.conductivities),
+        "finer": repr(FINE),
+        "intracellular": INTRACELLULAR_CONDUCTIVITY,
+    }
 
 
 def check_noise(noise: float) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Int
 
 from einthoven.core import Case, ForwardOperator, InputError, Recording, Source, Surface
 from einthoven.core.progress import Progress, silent
@@ -17,7 +18,17 @@ from einthoven.datasets.phantom import LEFT, Phantom, Ventricles
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
 from einthoven.protocol import Nodes, Protocol, Stimulus
 from einthoven.simulate import Monodomain, Movie, simulate
-from einthoven.studies.phantom_beat import FINE, EarlySite, carried, case_info, check_noise, noisy
+from einthoven.studies.kept import kept
+from einthoven.studies.phantom_beat import (
+    BUILDING,
+    FINE,
+    EarlySite,
+    carried,
+    case_info,
+    check_noise,
+    geometry_config,
+    noisy,
+)
 from einthoven.tissue import Tissue
 
 #: Least D T / (k h^2) (T the time unit, h the mean edge). Measured for the cells of this module: at 0.05 a front is 8 %
@@ -75,11 +86,9 @@ class SurfaceBeat:
 
     def protocol(self, surface: Surface) -> Protocol:
         """One stimulus per site, on the nodes around it."""
-        from einthoven.geometry.distance import geodesic
-
         stimuli = []
         for site in self.sites:
-            near = np.flatnonzero(geodesic(surface, [_node_at(self.ventricles, surface, site)]) <= FOCUS)
+            near = patch_around(self.ventricles, surface, site, FOCUS)
             stimuli.append(Stimulus(Nodes(near), site.time, 4.0, 20.0))
         return Protocol(tuple(stimuli))
 
@@ -135,6 +144,7 @@ def phantom_surface_case(
     seed: int = 1,
     phantom: Phantom | None = None,
     beat: SurfaceBeat | None = None,
+    keep: bool = False,
     progress: Progress = silent,
 ) -> Case:
     """Return the built-in case of the imaging papers: a wave on the heart surface and its potentials on the skin.
@@ -154,8 +164,10 @@ def phantom_surface_case(
         Geometry on which the heart is imaged; default `Phantom()`.
     beat
         The wave; default `SurfaceBeat`.
+    keep
+        Look for the wave in the user's cache, and keep it there (`einthoven.studies.kept`).
     progress
-        Told about the simulation's time steps.
+        Told about the parts of the model and the simulation's time steps.
 
     Returns
     -------
@@ -168,15 +180,30 @@ def phantom_surface_case(
     layout = str(electrodes)
     fine.electrodes(layout)  # names an unknown layout before the long work
     beat = beat if beat is not None else SurfaceBeat(phantom.ventricles)
-    vm = beat(fine.heart, progress=progress)
-    hsp = Recording(vm.values - AlievPanfilov1996.scale.rest, vm.times, vm.sites, "hsp")
-    clean = _fine_transfer(fine, layout).record(hsp)
+
+    def compute() -> dict[str, Recording]:
+        progress(BUILDING, 0, 3)
+        surface = fine.heart
+        progress(BUILDING, 1, 3)
+        vm = beat(surface, progress=progress)
+        progress(BUILDING, 2, 3)
+        hsp = Recording(vm.values - AlievPanfilov1996.scale.rest, vm.times, vm.sites, "hsp")
+        clean = _fine_transfer(fine, layout).record(hsp)
+        progress(BUILDING, 3, 3)
+        return {"clean": clean, "heart": carried(hsp, surface, phantom.heart)}
+
+    if keep:
+        settings = {name: repr(getattr(beat, name)) for name in beat.__dataclass_fields__ if name != "ventricles"}
+        found = kept({"case": "phantom-surface", "beat": settings, **geometry_config(phantom, layout)}, compute)
+    else:
+        found = compute()
+    clean = found["clean"]
     speed = front_speed(beat.diffusivity, imaging_cells())
     what = f"Aliev-Panfilov wave on the heart surface, D {beat.diffusivity:g} mm2/ms (plane front {speed:.2f} mm/ms)"
     return Case(
         name="phantom-surface",
         conductor=phantom.conductor,
-        sources=(Source(phantom.heart, "hsp", carried(hsp, fine.heart, phantom.heart)),),
+        sources=(Source(phantom.heart, "hsp", found["heart"]),),
         electrodes=phantom.electrodes(electrodes),
         recording=noisy(clean, noise, seed),
         info=case_info(what, clean, noise, seed),
@@ -188,6 +215,15 @@ def _fine_transfer(fine: Phantom, layout: str) -> ForwardOperator:
     from einthoven.forward.bem import transfer
 
     return transfer(fine.heart, fine.conductor, fine.electrodes(layout))
+
+
+def patch_around(
+    ventricles: Ventricles, surface: Surface, site: EarlySite, radius: float
+) -> Int[np.ndarray, " n_nodes"]:
+    """Nodes within a distance (mm) along the surface of the node nearest to a site."""
+    from einthoven.geometry.distance import geodesic
+
+    return np.flatnonzero(geodesic(surface, [_node_at(ventricles, surface, site)]) <= radius)
 
 
 def _node_at(ventricles: Ventricles, surface: Surface, site: EarlySite) -> int:

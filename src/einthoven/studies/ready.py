@@ -27,8 +27,8 @@ def is_named(text: str) -> bool:
     return text in BUILT_IN or text in dataset_names()
 
 
-def open_case(text: str, *, progress: Progress = silent) -> Case:
-    """Return the case that a name or a path stands for; the built-in ones are simulated.
+def open_case(text: str, *, keep: bool = True, progress: Progress = silent) -> Case:
+    """Return the case that a name or a path stands for; the built-in ones are simulated, once on a machine.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ def open_case(text: str, *, progress: Progress = silent) -> Case:
         ``phantom`` (or ``phantom-64`` and the like), ``phantom-surface``, the name of a dataset, a folder with
         ``case.toml``, the ``case.toml`` itself, or a Zarr store. A path wins over a name when it is written as one
         (``./phantom``).
+    keep
+        Take what a built-in case is made of from the user's cache, and keep it there (`einthoven.studies.kept`).
     progress
         Told about the simulation of a built-in case.
 
@@ -50,11 +52,11 @@ def open_case(text: str, *, progress: Progress = silent) -> Case:
     if text in PHANTOMS:
         from einthoven.studies.phantom_beat import phantom_case
 
-        return phantom_case(electrodes=PHANTOMS[text], progress=progress)
+        return phantom_case(electrodes=PHANTOMS[text], keep=keep, progress=progress)
     if text == PHANTOM_SURFACE:
         from einthoven.studies.phantom_surface import phantom_surface_case
 
-        return phantom_surface_case(progress=progress)
+        return phantom_surface_case(keep=keep, progress=progress)
     if text in dataset_names():
         return load_case(text)
     path = Path(text).expanduser()

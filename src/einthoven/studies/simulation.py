@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,9 @@ from einthoven.studies.simulation_config import runs_of
 from einthoven.studies.simulation_output import (
     Page,
     StudyResult,
+    check_owner,
     finished_result,
+    finished_sweep,
     metrics_of,
     write_run,
     write_sweep,
@@ -36,8 +39,9 @@ VERSION = "simulation 1"
 #: Where a run under way keeps its results and checkpoint, in the folder of its results.
 UNFINISHED = ".unfinished"
 _DONE = "done.json"
-#: How long (s) the rate of stepping is measured.
-MEASURED = 0.3
+#: How long (s) the rate of stepping is measured, and in how many parts.
+MEASURED = 1.0
+PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,10 @@ class Cost:
         Number of runs, and of conducting cells and time steps of the first of them.
     memory
         Bytes, about.
-    rate
-        Cell-steps per second, measured on the spot.
+    rate, slowest_rate
+        Cell-steps per second of the run's first steps, measured on the spot; in the slowest part of them.
+    busy
+        Whether other programs compete for the processors.
     """
 
     runs: int
@@ -59,18 +65,29 @@ class Cost:
     steps: int
     memory: int
     rate: float
+    slowest_rate: float
+    busy: bool = False
 
     @property
     def seconds(self) -> float:
         """Time of stepping all runs one after the other, taking them as alike."""
         return self.runs * self.nodes * self.steps / self.rate
 
+    @property
+    def longest_seconds(self) -> float:
+        """The same if all steps take as long as the slowest of those that were measured."""
+        return self.runs * self.nodes * self.steps / self.slowest_rate
+
     def sentence(self) -> str:
         """For people."""
         runs = f"{self.runs} runs of " if self.runs > 1 else ""
+        span = _duration(self.seconds)
+        if self.longest_seconds > 1.5 * self.seconds:
+            span += f" to {_duration(self.longest_seconds)}"
+        busy = "; other programs use the processors, which may make it several times longer" if self.busy else ""
         return (
-            f"{runs}{self.nodes:,} cells x {self.steps:,} steps; about {_size(self.memory)} of memory and "
-            f"{_duration(self.seconds)} at {self.rate / 1e6:.3g} million cell-steps/s"
+            f"{runs}{self.nodes:,} cells x {self.steps:,} steps; about {_size(self.memory)} of memory and {span} at "
+            f"{self.rate / 1e6:.3g} million cell-steps/s{busy}"
         )
 
 
@@ -148,6 +165,8 @@ def _run_single(study: SimulationStudy, out: Path, progress: Progress, how: tupl
     key = cell_key(config_of(study), VERSION)
     if resume and (found := finished_result(out, key)) is not None:
         return found
+    if resume:
+        check_owner(out, study.name)
     prepared = prepare(study)
     cost = cost_of(prepared)
     if announce is not None:
@@ -210,6 +229,8 @@ def _simulated(prepared: Prepared, store: Path, progress: Progress, *, fresh: bo
 def _run_sweep(study: SimulationStudy, out: Path, progress: Progress, how: tuple) -> StudyResult:
     resume, page, workers, announce = how
     runs = runs_of(study)
+    if resume:
+        check_owner(out, study.name)
     cells = [config_of(run) for _, run in runs]
     if not resume:
         shutil.rmtree(out / "store", ignore_errors=True)
@@ -218,8 +239,17 @@ def _run_sweep(study: SimulationStudy, out: Path, progress: Progress, how: tuple
     if missing and announce is not None:
         announce(cost_of(prepare(_study_of(missing[0])), runs=len(missing)))
     compute = partial(compute_run, store=store, progress=progress if workers == 1 else silent)
-    sweep = run_cells(cells, compute, store, progress, workers=workers)
+    labels = {store.key(cell): _label(k, own) for k, ((own, _), cell) in enumerate(zip(runs, cells, strict=True))}
+    sweep = run_cells(cells, compute, store, progress, workers=workers, name=lambda config: labels[store.key(config)])
+    keys = [store.key(cell) for cell in cells]
+    if resume and not sweep.computed and (found := finished_sweep(out, keys, page=page is not None)) is not None:
+        return found
     return write_sweep(study, runs, cells, store, out, notes=sweep.damaged, version=VERSION, page=page)
+
+
+def _label(k: int, own: Mapping[str, Any]) -> str:
+    """How a run of a sweep is called in messages."""
+    return f"run {k + 1} ({', '.join(f'{name} = {value}' for name, value in own.items())})"
 
 
 def _study_of(config: Config) -> SimulationStudy:
@@ -237,7 +267,7 @@ def compute_run(config: Config, *, store: ResultsStore, progress: Progress = sil
 
 
 def cost_of(prepared: Prepared, *, runs: int = 1) -> Cost:
-    """Measure how fast a prepared run steps, and add up what it needs.
+    """Measure how fast a prepared run steps (about a second), and add up what it needs.
 
     Raises
     ------
@@ -251,28 +281,48 @@ def cost_of(prepared: Prepared, *, runs: int = 1) -> Cost:
             f"tissue: {prepared.monodomain.tissue.n_nodes:,} cells need about {_size(memory)} of memory; this machine "
             f"has {_size(have)}. Raise tissue.spacing, or take fewer leads."
         )
-    return Cost(runs, prepared.monodomain.tissue.n_nodes, prepared.n_steps, memory, _rate(prepared))
+    rate, slowest = _rates(prepared)
+    return Cost(runs, prepared.monodomain.tissue.n_nodes, prepared.n_steps, memory, rate, slowest, _is_busy())
 
 
-def _rate(prepared: Prepared) -> float:
-    """Cell-steps per second from rest; compilation is not counted."""
-    from einthoven.simulate.engine import Engine
-    from einthoven.simulate.pulses import Pulses
-    from einthoven.simulate.run import resting_state
+class _Enough(Exception):
+    """Ends the steps that are measured."""
 
-    monodomain = prepared.monodomain
-    with field("time"):
-        engine = Engine(monodomain, prepared.study.time.dt)
-    engine.load(*resting_state(monodomain.model, engine.n_nodes))
-    engine.advance(1, 0, Pulses.none())
-    steps = 1
-    while True:
-        begun = time.perf_counter()
-        engine.advance(steps, 1, Pulses.none())
-        seconds = time.perf_counter() - begun
-        if seconds > MEASURED or steps >= prepared.n_steps:
-            return engine.n_nodes * steps / max(seconds, 1e-9)
-        steps = min(4 * steps, prepared.n_steps)
+
+def _rates(prepared: Prepared) -> tuple[float, float]:
+    """Cell-steps per second of the run's own first steps, with stimuli and what is kept: all of them, slowest part.
+
+    Compilation and preparation are not counted. On a machine with other work the parts differ.
+    """
+    from einthoven.simulate import simulate
+
+    marks: list[tuple[float, int]] = []
+
+    def mark(what: str, done: int, total: int) -> None:
+        del what, total
+        marks.append((time.perf_counter(), done))
+        if marks[-1][0] - marks[0][0] > MEASURED:
+            raise _Enough
+
+    times, nodes = prepared.study.time, prepared.monodomain.tissue.n_nodes
+    begun = time.perf_counter()
+    with suppress(_Enough), field("time"):
+        simulate(prepared.monodomain, prepared.protocol, times.t_end, dt=times.dt, keep=prepared.keeps, progress=mark)
+    if len(marks) == 1:
+        return (nodes * marks[0][1] / max(time.perf_counter() - begun, 1e-9),) * 2
+    clock, step = np.array(marks).T
+    cuts = np.unique(np.searchsorted(clock, np.linspace(clock[0], clock[-1], PARTS + 1)))
+    parts = nodes * np.diff(step[cuts]) / np.maximum(np.diff(clock[cuts]), 1e-9)
+    whole = nodes * (step[-1] - step[0]) / max(clock[-1] - clock[0], 1e-9)
+    return float(whole), float(min(parts.min(), whole))
+
+
+def _is_busy() -> bool:
+    """Whether other programs want more of the processors than there are."""
+    try:
+        return os.getloadavg()[0] > (os.cpu_count() or 1)
+    except (OSError, AttributeError):
+        return False
 
 
 def _memory(prepared: Prepared) -> int:

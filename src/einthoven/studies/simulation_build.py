@@ -1,7 +1,7 @@
 """From a study file to objects: tissue, membrane, stimuli, what to keep."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -34,6 +34,7 @@ from einthoven.tissue import Tissue
 
 if TYPE_CHECKING:
     from einthoven.forward.sampling import SurfaceSampling
+    from einthoven.studies.phantom_beat import EarlySite
 
 #: Name under which the potentials on the phantom's heart surface are kept, for the page.
 HEART_SURFACE = "heart_surface"
@@ -321,15 +322,13 @@ def build_protocol(study: SimulationStudy, tissue: Tissue) -> Protocol:
             return make.cross_field(
                 cast(Any, tissue), table.s2_start, width=table.width, duration=table.duration, amplitude=table.amplitude
             )
-    return _early_sites(table, tissue)
+    return _early_sites(study, table, tissue)
 
 
-def _early_sites(table: EarlySitesProtocol, tissue: Tissue) -> Protocol:
-    from einthoven.datasets.phantom import LEFT, RIGHT, wall_point
-    from einthoven.protocol import multi_site
+def _early_sites(study: SimulationStudy, table: EarlySitesProtocol, tissue: Tissue) -> Protocol:
+    from einthoven.datasets.phantom import LEFT, RIGHT
     from einthoven.studies.phantom_beat import DURRER_SITES, EarlySite
 
-    _label(tissue, "apicobasal", "early-sites")
     sites = [
         EarlySite(
             LEFT if site.ventricle == "left" else RIGHT, site.transmural, site.apicobasal, site.rotational, site.start
@@ -337,6 +336,34 @@ def _early_sites(table: EarlySitesProtocol, tissue: Tissue) -> Protocol:
         for site in table.sites
     ]
     sites = sites or list(DURRER_SITES)
+    if isinstance(study.tissue, SurfaceTissue) and study.tissue.surface == "phantom":
+        beat = _on_surface(table, sites, tissue)
+    else:
+        beat = _in_wall(table, sites, tissue)
+    beats = [beat.shifted(k * table.interval) for k in range(table.count)]
+    return sum(beats[1:], beats[0])
+
+
+def _on_surface(table: EarlySitesProtocol, sites: "Sequence[EarlySite]", tissue: Tissue) -> Protocol:
+    """Early sites on the phantom's heart surface, each a patch around its node."""
+    from einthoven.datasets.phantom import Phantom
+    from einthoven.protocol import Nodes, Stimulus
+    from einthoven.studies.phantom_surface import patch_around
+
+    stimuli = []
+    for site in sites:
+        near = patch_around(Phantom().ventricles, cast(Surface, tissue.domain), site, table.radius)
+        start = table.start + site.time
+        stimuli.append(Stimulus(Nodes(near), start, table.duration, table.amplitude))
+    return Protocol(tuple(stimuli))
+
+
+def _in_wall(table: EarlySitesProtocol, sites: "Sequence[EarlySite]", tissue: Tissue) -> Protocol:
+    """Early sites in the wall of the phantom's ventricles, each a ball."""
+    from einthoven.datasets.phantom import wall_point
+    from einthoven.protocol import multi_site
+
+    _label(tissue, "apicobasal", "early-sites")
     centers = [
         wall_point(
             tissue,
@@ -348,9 +375,7 @@ def _early_sites(table: EarlySitesProtocol, tissue: Tissue) -> Protocol:
         for site in sites
     ]
     starts = [table.start + site.time for site in sites]
-    beat = multi_site(centers, starts, table.radius, duration=table.duration, amplitude=table.amplitude)
-    beats = [beat.shifted(k * table.interval) for k in range(table.count)]
-    return sum(beats[1:], beats[0])
+    return multi_site(centers, starts, table.radius, duration=table.duration, amplitude=table.amplitude)
 
 
 def _unreached(study: SimulationStudy, tissue: Tissue, protocol: Protocol) -> int:
@@ -367,7 +392,11 @@ def _unreached(study: SimulationStudy, tissue: Tissue, protocol: Protocol) -> in
             "lengthen time.t_end, or leave it out."
         )
     if lost > study.tissue.unreached * tissue.n_nodes:
-        check_connected(cast(Any, tissue), protocol)
+        raise InputError(
+            f"no stimulus reaches {lost} of {tissue.n_nodes} cells ({lost / tissue.n_nodes:.0%}): fibrosis or scars "
+            "cut the tissue. Stimulate the other parts too, take less fibrosis or another seed, or allow a larger share "
+            f"at rest with tissue.unreached (now {study.tissue.unreached:g})."
+        )
     return lost
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tomli_w
 import xarray
 
-from einthoven.core import Recording, Surface
+from einthoven.core import InputError, Recording, Surface
 from einthoven.simulate import Simulation
 from einthoven.studies.output import SEAL, plain, staged, without_none, write_json, write_rows
 from einthoven.studies.provenance import machine, versions
@@ -20,6 +20,24 @@ from einthoven.studies.simulation_build import HEART_SURFACE, Prepared, prepare
 from einthoven.studies.simulation_tables import SimulationStudy
 from einthoven.studies.store import Config, ResultsStore
 
+#: Entries of a folder of results that the next run into it replaces or removes.
+OWNED = ("results.zarr", "report.html", "runs")
+#: Folder of the pages of a sweep's runs but the first, and how many runs get a page.
+RUN_PAGES, MOST_PAGES = "runs", 50
+#: What the table over the runs of a sweep shows beside what was swept.
+COMPARED = (
+    "activated",
+    "activation_time_ms",
+    "cv_mm_per_ms",
+    "duration_ms",
+    "apd90_ms",
+    "ecg_amplitude_mv",
+    "qrs_ms",
+    "qt_ms",
+    "singularities_most",
+    "singularity_longest_ms",
+    "unreached_cells",
+)
 #: Writes ``report.html``: `einthoven.report.simulation_page.write_simulation_page`.
 Page = Callable[..., object]
 
@@ -69,7 +87,9 @@ def metrics_of(prepared: Prepared, simulation: Simulation) -> dict[str, Any]:
     if "probes" in data:
         row["apd90_ms"] = _median(_durations(simulation.recording("probes")))
     if "ecg" in data:
-        row |= ecg_metrics(simulation.recording("ecg"), torso=study.ecg is not None and study.ecg.torso is not None)
+        row |= ecg_metrics(simulation.recording("ecg"))
+        if study.ecg is not None and study.ecg.torso is not None and "activation" in data:
+            row |= torso_metrics(simulation.recording("ecg"), np.asarray(data["activation"].values))
     if "phase_singularity_count" in data:
         row |= singularity_metrics(data)
     seconds = simulation.seconds
@@ -116,15 +136,35 @@ def _durations(probes: Recording) -> np.ndarray:
     return action_potential_durations(probes)
 
 
-def ecg_metrics(ecg: Recording, *, torso: bool) -> dict[str, Any]:
-    """Largest peak-to-peak amplitude over the leads and, on a torso, the QRS complex."""
+#: A QRS complex read off the leads is believed if it ends this near (ms) to the last activation.
+QRS_AGREES = 25.0
+
+
+def ecg_metrics(ecg: Recording) -> dict[str, Any]:
+    """Largest peak-to-peak amplitude over the leads."""
     span = np.ptp(ecg.values, axis=1)
-    found: dict[str, Any] = {"ecg_amplitude_mv": float(span.max()), "ecg_largest_lead": ecg.sites[int(span.argmax())]}
-    if torso and ecg.n_times > 1 and ecg.times[-1] - ecg.times[0] >= 200:
+    return {"ecg_amplitude_mv": float(span.max()), "ecg_largest_lead": ecg.sites[int(span.argmax())]}
+
+
+def torso_metrics(ecg: Recording, lat: np.ndarray) -> dict[str, Any]:
+    """QRS and QT of the first beat, from the activation times of all beats.
+
+    What the QRS complex shows is known in a simulation: it lasts from the first activation to the last. (In leads
+    without noise a slow QRS complex and the T wave that begins before its end cannot be told apart.) The end of the T
+    wave is read off the leads; None where their QRS complex does not end with the activation.
+    """
+    first = lat[0][np.isfinite(lat[0])]
+    if not first.size:
+        return {"qrs_ms": None, "qt_ms": None}
+    found: dict[str, Any] = {"qrs_ms": float(np.ptp(first)), "qt_ms": None}
+    later = lat[1:][np.isfinite(lat[1:])]
+    beat = ecg.window(ecg.times[0], float(later.min()) if later.size else ecg.times[-1])
+    if beat.n_times > 1 and beat.times[-1] - beat.times[0] >= 200:
         from einthoven.signals import delineate
 
-        waves = delineate(ecg)
-        found |= {"qrs_ms": plain(waves.qrs_duration), "qt_ms": plain(waves.qt)}
+        waves = delineate(beat)
+        if abs(waves.qrs_offset - first.max()) < QRS_AGREES:
+            found["qt_ms"] = plain(waves.t_end - float(first.min()))
     return found
 
 
@@ -171,7 +211,7 @@ def write_run(
     if simulation.resumed_at is not None:
         about["resumed_at_ms"] = simulation.resumed_at
     notes = _notes(prepared)
-    with staged(out) as stage:
+    with staged(out, owned=OWNED) as stage:
         _write_study(prepared.study, stage / "study.toml")
         write_toml(stage / "run.toml", about)
         write_rows(stage / "metrics.csv", [row])
@@ -193,23 +233,56 @@ def write_sweep(
     version: str,
     page: Page | None,
 ) -> StudyResult:
-    """Write the table of a sweep; the arrays stay in the store. The page shows the first run."""
+    """Write the table of a sweep and a page per run, the first as ``report.html``; the arrays stay in the store."""
     rows = []
     for k, ((own, _), config) in enumerate(zip(runs, cells, strict=True)):
         cell = store.get(config)
         rows.append({"study": study.name, "run": k + 1, "cell": cell.summary.key, **own, **cell.record})
     about = provenance(study, version) | {"keys": [row["cell"] for row in rows]}
-    with staged(out) as stage:
+    with staged(out, owned=OWNED) as stage:
         _write_study(study, stage / "study.toml")
         write_toml(stage / "run.toml", about)
         write_rows(stage / "metrics.csv", rows)
         if page is not None:
-            own, first = runs[0]
-            prepared = prepare(first)
-            shown = _stored_simulation(prepared, store, cells[0])
-            write_page(page, prepared, shown, stage / "report.html", row=rows[0], about=about)
+            for k, ((_, run), config) in enumerate(list(zip(runs, cells, strict=True))[:MOST_PAGES]):
+                prepared = prepare(run)
+                path = stage / page_name(k)
+                path.parent.mkdir(exist_ok=True)
+                shown = _stored_simulation(prepared, store, config)
+                about_run = provenance(run, version) | {"key": rows[k]["cell"]}
+                write_page(page, prepared, shown, path, row=rows[k], about=about_run, runs=(rows, study.sweep, k))
         write_json(stage / SEAL, rows)
     return StudyResult(tuple(rows), out, notes=tuple(notes))
+
+
+def page_name(k: int) -> str:
+    """Where the page of run k (from 0) of a sweep is, below the folder of the results."""
+    return "report.html" if k == 0 else f"{RUN_PAGES}/run-{k + 1}.html"
+
+
+def finished_sweep(out: Path, keys: Sequence[str], *, page: bool) -> StudyResult | None:
+    """What a folder holds if it is complete, of the runs with those keys, and has a page if one is wanted."""
+    try:
+        run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
+        rows = json.loads((out / SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if run.get("keys") != list(keys) or not isinstance(rows, list) or (page and not (out / "report.html").is_file()):
+        return None
+    return StudyResult(tuple(rows), out, reused=len(rows))
+
+
+def check_owner(out: Path, name: str) -> None:
+    """Raise `InputError` if a folder holds the results of another study, or of another command."""
+    try:
+        held = tomllib.loads((out / "study.toml").read_text(encoding="utf-8")).get("name")
+    except FileNotFoundError:
+        held = None if not (out / SEAL).exists() else ""
+    except (OSError, ValueError):
+        held = ""
+    if held is not None and held != name:
+        what = f"the study {held!r}" if held else "results of something else"
+        raise InputError(f"{out}: holds {what}; choose another --out, or replace it with --fresh.")
 
 
 def _stored_simulation(prepared: Prepared, store: ResultsStore, config: Config) -> Simulation:
@@ -246,8 +319,12 @@ def write_page(
     *,
     row: Mapping[str, Any],
     about: Mapping[str, Any],
+    runs: tuple[Sequence[Mapping[str, Any]], Mapping[str, Any], int] | None = None,
 ) -> None:
-    """Write ``report.html``; potentials on the heart surface are shown as its movie, not as leads."""
+    """Write the page of a run; potentials on the heart surface are shown as its movie, not as leads.
+
+    `runs` are the rows of a sweep, what was swept, and which of them this is.
+    """
     data = dict(simulation.data)
     heart = data.pop(HEART_SURFACE, None)
     if "probes" in data and prepared.study.keep.probes is not None:
@@ -262,7 +339,19 @@ def write_page(
         provenance=about,
         surface=prepared.surface,
         surface_vm=None if heart is None else Recording.from_xarray(heart),
+        runs=() if runs is None else _run_table(*runs),
     )
+
+
+def _run_table(rows: Sequence[Mapping[str, Any]], swept: Mapping[str, Any], shown: int) -> list[dict[str, Any]]:
+    """One entry per run of a sweep: what it shows, and where its page is, seen from that of run `shown` (from 0)."""
+    kept = [key for key in COMPARED if any(row.get(key) is not None for row in rows)]
+    found = []
+    for k, row in enumerate(rows):
+        link = f"{'' if shown == 0 else '../'}{page_name(k)}" if k < MOST_PAGES else None
+        found.append({"swept": {key: row[key] for key in swept}, "metrics": {key: row.get(key) for key in kept}})
+        found[-1] |= {"link": link, "shown": k == shown}
+    return found
 
 
 def _padded(points: Any) -> np.ndarray:

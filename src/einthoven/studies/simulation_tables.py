@@ -202,7 +202,7 @@ class EarlySiteTable(Table):
 
 
 class EarlySitesProtocol(Table):
-    """``[protocol]`` with ``kind = "early-sites"``: a normal beat of the phantom's ventricles."""
+    """``[protocol]`` with ``kind = "early-sites"``: a beat of the phantom, in its wall or on its surface."""
 
     kind: Literal["early-sites"]
     """This protocol."""
@@ -215,7 +215,7 @@ class EarlySitesProtocol(Table):
     interval: Positive = 800.0
     """From one beat to the next, ms."""
     radius: Positive = 3.0
-    """Of each site, mm."""
+    """Of each site, mm; on a surface along it."""
     duration: Positive = 3.0
     """Of each stimulus, ms."""
     amplitude: float = 50.0

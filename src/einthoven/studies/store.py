@@ -358,6 +358,7 @@ def run_cells(
     progress: Progress = silent,
     *,
     workers: int = 1,
+    name: Callable[[Config], str] | None = None,
 ) -> Sweep:
     """Compute the cells that a store lacks and put them there as they finish.
 
@@ -377,6 +378,8 @@ def run_cells(
         Told after each cell.
     workers
         Processes; 1 computes here.
+    name
+        How a cell is called in messages; default: its whole configuration.
 
     Returns
     -------
@@ -410,7 +413,8 @@ def run_cells(
     if tally.refused:
         config, reason = tally.refused[0]
         more = f" ({len(tally.refused)} of {len(wanted)} cells were refused; the others are stored)"
-        raise InputError(f"cell {canonical(config)}: {reason}{more if len(wanted) > 1 else ''}")
+        called = f"cell {canonical(config)}" if name is None else name(config)
+        raise InputError(f"{called}: {reason.rstrip('.')}{more if len(wanted) > 1 else ''}.")
     return Sweep(tally.computed, len(wanted) - tally.computed, damaged)
 
 

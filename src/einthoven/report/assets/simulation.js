@@ -328,7 +328,7 @@
     const draw = () => {
       const chosen = all[Number($("paper-layout").value)];
       $("paper").replaceChildren(paperDrawing(chosen));
-      $("paper-line").textContent = `${chosen.note.replaceAll("   ", ", ")}; to scale when printed at 100 %`;
+      $("paper-line").textContent = `${chosen.note.replaceAll("   ", ", ")}; to scale when printed at 100 %, twice as large here`;
     };
     $("paper-layout").addEventListener("change", draw);
     draw();
@@ -336,7 +336,7 @@
 
   /** One sheet of paper as SVG in millimeters; y of the data points up. */
   function paperDrawing({ width, height, gain, traces, pulses, note }) {
-    const svg = Kit.shape("svg", { viewBox: `0 0 ${width} ${height}`, style: `width: ${width}mm`, role: "img", "aria-label": "12-lead ECG" });
+    const svg = Kit.shape("svg", { viewBox: `0 0 ${width} ${height}`, style: `--paper: ${width}mm`, role: "img", "aria-label": "12-lead ECG" });
     const put = (kind, attributes) => svg.appendChild(Kit.shape(kind, attributes));
     put("rect", { width, height, fill: "#fffaf7" });
     for (const [step, color, line] of [[1, "#f6d5ce", 0.1], [5, "#e8a79c", 0.2]]) {
@@ -425,7 +425,10 @@
     const { grid, axis, at, nodes: shown } = slices[sheet.movie ? "movie" : "activation"];
     const conducting = shown.filter((node) => node >= 0);
     const near = first && Math.abs(first[axis] - at) <= 0.75 * grid.spacing[axis];
-    state.picked = near || !conducting.length ? { point: first ?? grid.point(0) } : { point: grid.point(conducting[conducting.length >> 1]) };
+    if (near || !conducting.length) { state.picked = { point: first ?? grid.point(0) }; return; }
+    const all = Array.from(conducting, (node) => grid.point(node)), middle = [0, 1, 2].map((k) => all.reduce((sum, p) => sum + p[k], 0) / all.length);
+    const off = (p) => Math.hypot(...p.map((v, k) => v - middle[k]));
+    state.picked = { point: all.reduce((best, p) => (off(p) < off(best) ? p : best)) };
   }
 
   const surfacePoint = (i) => Array.from(surface.points.subarray(3 * i, 3 * i + 3));
@@ -536,19 +539,52 @@
     $("provenance").appendChild(Kit.definitions(shown));
   }
 
-  /** A unit at the end of a name moves behind the value. */
+  const WORDS = {
+    cells: "Conducting cells", conducting: "Conducting share", unreached_cells: "Cells out of reach", dt_ms: "Time step_ms", t_end_ms: "Simulated_ms",
+    activated: "Activated share", activation_time_ms: "First to last activation_ms", cv_mm_per_ms: "Conduction velocity_mm_per_ms",
+    duration_ms: "Action potential duration_ms", duration_level_mv: "Duration measured at_mv", ecg_amplitude_mv: "ECG peak to peak_mv",
+    ecg_largest_lead: "Largest in lead", seconds: "Time of stepping_s", cell_steps_per_second: "Cell-steps per second", singularities_mean: "Singularities, mean",
+    singularities_most: "Singularities, at most", singularity_longest_ms: "Longest path_ms",
+  };
+  const UNITS = { mm_per_ms: "mm/ms", ms: "ms", mv: "mV", mm: "mm", hz: "Hz", s: "s", percent: "%" };
+
+  /** Metrics as people read them: known names in words, a unit at the end of a name behind the value, shares in percent. */
   function withUnits(object) {
-    const known = (name) => name.replace(/(?<![a-z])(apd|cv|ecg|qrs|qt|rms)(?![a-z])/g, (word) => word.toUpperCase());
-    const units = { ms: "ms", mv: "mV", mm: "mm", mm_ms: "mm/ms", hz: "Hz", s: "s", percent: "%" };
+    const capital = (name) => name.replace(/(?<![a-z])(apd|cv|ecg|qrs|qt|rms)(?![a-z])/g, (word) => word.toUpperCase());
     return Object.fromEntries(Object.entries(object).map(([key, value]) => {
-      const [, name, unit] = /^(.*?)_(mm_ms|ms|mv|mm|hz|s|percent)$/i.exec(key) ?? [null, key, null];
-      if (!unit || typeof value !== "number") return [known(key), value];
-      return [known(name), `${significant(value)} ${units[unit.toLowerCase()]}`];
+      const [, name, unit] = /^(.*?)_(mm_per_ms|ms|mv|mm|hz|s|percent)$/i.exec(WORDS[key] ?? key) ?? [null, WORDS[key] ?? key, null];
+      const shown = unit ?? (name.endsWith(" share") ? "percent" : null);
+      if (typeof value !== "number") return [capital(name), value];
+      if (key === "cell_steps_per_second") return [name, `${significant(value / 1e6)} million`];
+      if (!shown) return [capital(name), value];
+      return [capital(name), `${significant(unit ? value : 100 * value)} ${UNITS[shown.toLowerCase()]}`];
     }));
   }
 
+  /** The runs of a sweep: what was swept, measurements, and a link to the page of each. */
+  function runs() {
+    const rows = data.runs ?? [];
+    $("runs-card").hidden = rows.length < 2;
+    if (rows.length < 2) return;
+    const now = rows.findIndex((row) => row.shown);
+    $("runs-line").textContent = `below: run ${now + 1} of ${rows.length}; click another to see it`;
+    const cells = rows.map((row) => ({ ...Object.fromEntries(Object.entries(row.swept).map(([k, v]) => [k, typeof v === "object" ? JSON.stringify(v) : v])), ...withUnits(row.metrics) }));
+    const names = [...new Set(cells.flatMap(Object.keys))], table = document.createElement("table");
+    const head = table.createTHead().insertRow(), body = table.createTBody();
+    for (const name of ["Run", ...names]) head.appendChild(document.createElement("th")).textContent = name;
+    rows.forEach((row, i) => {
+      const line = body.insertRow(), first = line.insertCell();
+      if (row.shown) line.setAttribute("aria-current", "true");
+      const label = first.appendChild(document.createElement(row.link && !row.shown ? "a" : "span"));
+      label.textContent = String(i + 1);
+      if (row.link && !row.shown) label.href = row.link;
+      for (const name of names) line.insertCell().textContent = cells[i][name] ?? "\u2013";
+    });
+    $("runs").replaceChildren(table);
+  }
+
   /** Draw the mean potential of some cells over the slider; returns the frame that shows most: the one in which they differ
-      most. */
+      most, among those with a phase singularity if there are any. */
   function strip() {
     const { values: movie, times: list } = field().movie, step = Math.max(1, Math.floor(movie.columns / 300));
     const cells = Int32Array.from({ length: Math.ceil(movie.columns / step) }, (_, i) => i * step);
@@ -560,11 +596,14 @@
     }
     const least = Math.min(...means), y = means.map((v) => v - least);
     charts.strip.set([{ x: list, y, color: css("--line"), kind: "area" }, { x: list, y, color: css("--muted"), width: 1 }]);
-    return spreads.indexOf(Math.max(...spreads));
+    const turning = (k) => Boolean(singular?.count[nearest(singular.times, list[k])]);
+    const among = list.some((_, k) => turning(k)) ? spreads.map((s, k) => (turning(k) ? s : -1)) : spreads;
+    return among.indexOf(Math.max(...among));
   }
 
   function start() {
     texts();
+    runs();
     makePanels();
     makeCharts();
     const movie = sheet?.movie ?? surface?.movie;
