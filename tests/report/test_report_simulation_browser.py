@@ -268,6 +268,21 @@ def test_leads_can_be_hidden_and_another_set_chosen(open_page):
     assert "middle" not in series(tab, "potential")
 
 
+def test_a_sweep_has_a_table_that_leads_to_the_other_runs(open_page):
+    links = ["../report.html", "run-2.html", None]
+    runs = [
+        {"swept": {"seed": k}, "metrics": {"cv_mm_per_ms": 0.5 + 0.1 * k, "qt_ms": None}, "link": link, "shown": k == 1}
+        for k, link in enumerate(links)
+    ]
+    tab = open_page(on_grid(), runs=runs)
+    cells = tab.evaluate("[...document.querySelectorAll('#runs tr')].map((r) => [...r.cells].map((c) => c.innerText))")
+    assert cells[0] == ["Run", "seed", "Conduction velocity", "QT"]
+    assert cells[1:] == [[str(k + 1), str(k), f"{0.5 + 0.1 * k:g} mm/ms", "\u2013"] for k in range(3)]
+    assert [a.get_attribute("href") for a in tab.locator("#runs a").all()] == ["../report.html"]
+    assert tab.locator("#runs tr[aria-current] td").first.inner_text() == "2"
+    assert open_page(on_grid()).locator("#runs-card").is_hidden()
+
+
 def test_the_page_of_a_spiral_wave_opens_where_it_turns(open_page):
     simulation = on_grid(holes=0.0)
     times = simulation.data["movie"]["time"].values

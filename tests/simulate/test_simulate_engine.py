@@ -291,6 +291,16 @@ def test_every_crossing_is_noted_in_every_lane(name, dtype):
     assert np.isnan(crossings.rise[1]).all()
 
 
+@pytest.mark.parametrize("scheme", ["Godunov, Euler", "Strang, Heun"])
+def test_a_current_that_lifts_over_the_level_at_once_is_a_crossing(scheme):
+    model, tissue = MODELS["aliev-panfilov-1996"](), Tissue.isotropic(Grid((40,), 0.5), 0.02)
+    crossings = Crossings.empty(1, 40, rise_level=0.3, fall_level=0.1)
+    given = pulses((3, 4, [7, 22], 20.0, False))
+    advanced(Monodomain(tissue, model, SCHEMES[scheme]), 0.05, np.zeros(40), np.zeros((1, 40)), 8, given, crossings)
+    np.testing.assert_array_equal(np.flatnonzero(crossings.n_rise), [7, 22])
+    assert np.all((crossings.rise[0, [7, 22]] > 0.15) & (crossings.rise[0, [7, 22]] < 0.2))
+
+
 def test_crossing_times_are_those_between_two_steps():
     cable, model = Tissue.isotropic(Grid((50,), 0.25), 0.1), MODELS["aliev-panfilov-1996"]()
     v, states = np.zeros(50), np.zeros((1, 50))
@@ -299,12 +309,12 @@ def test_crossing_times_are_those_between_two_steps():
     engine.load(v, states)
     crossings = Crossings.empty(1, 50, rise_level=0.3, fall_level=0.1)
     movie = [v]
-    for n in range(1200):
+    for n in range(3000):
         engine.advance(1, n, Pulses.none(), crossings)
         movie.append(engine.state()[0])
     movie = np.array(movie)
     whole = Crossings.empty(1, 50, rise_level=0.3, fall_level=0.1)
-    advanced(Monodomain(cable, model), 0.05, v, states, 1200, crossings=whole)
+    advanced(Monodomain(cable, model), 0.05, v, states, 3000, crossings=whole)
     for node in (12, 17, 33, 49):
         k = int(np.argmax((movie[:-1, node] < 0.3) & (movie[1:, node] >= 0.3)))
         part = (0.3 - movie[k, node]) / (movie[k + 1, node] - movie[k, node])
@@ -354,6 +364,21 @@ def test_the_largest_dt_is_stable_and_not_much_too_strict(make):
     for dt in (0.0, -1.0, np.nan):
         with pytest.raises(InputError, match="dt must be a positive time"):
             Engine(Monodomain(tissue, model), dt)
+
+
+def test_implicit_diffusion_knows_that_nodes_differ_in_size():
+    """Conjugate gradients need the inner product in which the coupling is symmetric: 54 iterations then."""
+    ball = ellipsoid((8.0, 8.0, 8.0), subdivisions=3)
+    stretched = dataclasses.replace(ball, points=ball.points * np.exp(0.25 * ball.points[:, :1]))
+    tissue, model = Tissue.isotropic(stretched, 0.1), MODELS["aliev-panfilov-1996"]()
+    assert tissue.volumes.max() / tissue.volumes.min() > 100
+    monodomain = Monodomain(tissue, model, Godunov(SemiImplicit(theta=1.0, tolerance=1e-12)))
+    v, states = start(tissue, model)
+    engine = Engine(monodomain, 5.0)
+    engine.load(v, states)
+    engine.advance(1, 0, Pulses.none())
+    agree(engine.state(), Plain(monodomain, 5.0)(v, states), 1e-9)
+    assert engine._implicit[-1][0] < 80
 
 
 def test_an_implicit_solve_that_does_not_end_is_reported(monkeypatch):

@@ -160,6 +160,33 @@ def test_v1_is_rs_and_the_transition_lies_between_v3_and_v4(leads):
     assert ratio["V4"] < ratio["V5"]
 
 
+#: Largest R and deepest S, mV, as docs/phantom.md compares them with limits of adults.
+STATED = {
+    "I": (0.61, 0.08), "II": (0.37, 0.17), "III": (0.10, 0.30), "aVL": (0.45, 0.07), "aVR": (0.10, 0.48),
+    "aVF": (0.20, 0.15), "V1": (0.55, 1.26), "V2": (0.80, 1.71), "V3": (0.51, 1.02), "V4": (0.87, 0.45),
+    "V5": (1.31, 0.23), "V6": (0.78, 0.16),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_amplitudes_are_those_that_are_stated(leads):
+    """Torso, lungs and blood all count: each lead within 4 % of the largest of its two and 0.01 mV."""
+    for name, (r, s) in STATED.items():
+        found = qrs(leads, name).max(), -qrs(leads, name).min()
+        assert found == pytest.approx((r, s), abs=0.01 + 0.04 * max(r, s)), name
+
+
+@pytest.mark.slow
+def test_amplitudes_are_within_limits_of_adults(leads):
+    """Voltage limits of Romhilt and Estes, Sokolow and Lyon, Cornell; no low voltage."""
+    r, s = ({name: sign(qrs(leads, name)) for name in leads.sites} for sign in (np.max, lambda v: -v.min()))
+    assert max(max(r[name], s[name]) for name in LIMBS) < 2.0
+    assert max(s["V1"], s["V2"], r["V5"], r["V6"]) < 3.0
+    assert s["V1"] + r["V5"] < 3.5
+    assert r["aVL"] + s["V3"] < 2.0
+    assert max(r[name] + s[name] for name in LIMBS) > 0.5
+
+
 @pytest.mark.slow
 def test_limb_leads_show_a_normal_axis(leads):
     for name in ("I", "II"):

@@ -60,9 +60,8 @@ def simulate(
         else:
             _run(loaded, out, {"resume": not fresh, "workers": workers}, page=page, json=json)
     except InputError as problem:
-        raise InputError(
-            f"{str(problem).rstrip('.')} ({study})." if study not in str(problem) else str(problem)
-        ) from None
+        text = str(problem).replace("start afresh", "start over with --fresh")
+        raise InputError(text if study in text else f"{text.rstrip('.')} ({study}).") from None
 
 
 def _run(study: "SimulationStudy", out: Path, how: dict[str, Any], *, page: bool, json: bool) -> None:

@@ -269,8 +269,8 @@ def _check_dt(dt: float, largest: float) -> None:
         raise InputError(f"dt must be a positive time in ms; got {dt:g}. Typical: 0.01 to 0.1.")
     if dt > largest:
         raise InputError(
-            f"dt must be at most {largest:.4g} ms, where explicit diffusion stays stable on this tissue; got {dt:g} ms. "
-            "Lower dt, take a coarser grid, or SemiImplicit diffusion."
+            f"dt must be at most {largest:.4g} ms, where explicit diffusion stays stable on this tissue; got {dt:g} "
+            "ms. Lower dt, take a coarser grid, or SemiImplicit diffusion."
         )
 
 

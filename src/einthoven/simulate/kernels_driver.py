@@ -9,12 +9,11 @@ from typing import Any, no_type_check
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from einthoven.simulate.conjugate_gradients import solve_signature
-from einthoven.simulate.kernels import integer, lanes_of, step_signature
-from einthoven.simulate.lanes import Lanes
+from einthoven.simulate.kernels import step_signature
 
 #: Groups of cells between two looks at the potentials that were just computed.
 BLOCK = 64
@@ -87,30 +86,6 @@ def _solve_part(typing, address, buffers, coupling, diagonals, rows, number, p, 
     return types.void(i, buffers, coupling, diagonals, rows, types.float64, i, i, i, sums), emit
 
 
-@intrinsic
-@no_type_check
-def _crossed(typing, buffers, old, new, n, rise, fall):
-    """Whether any cell of n vectors changed sides of either level."""
-    del typing
-
-    def emit(context, builder, signature, args):
-        bits = _bits(signature.args[0])
-        lanes = Lanes(builder, lanes_of(bits), bits)
-        data = _data(context, builder, signature.args[0], args[0])
-        low, high = (lanes.spread(lanes.narrowed(level)) for level in args[4:])
-        found = cgutils.alloca_once_value(builder, lanes.integer(0))
-        with cgutils.for_range(builder, args[3]) as loop:
-            place = builder.mul(loop.index, integer(lanes.n))
-            before, after = (lanes.load(data, builder.add(row, place)) for row in args[1:3])
-            rose = builder.xor(lanes.mask(lanes.lt(before, low)), lanes.mask(lanes.lt(after, low)))
-            fell = builder.xor(lanes.mask(lanes.le(before, high)), lanes.mask(lanes.le(after, high)))
-            builder.store(builder.or_(builder.load(found), builder.or_(rose, fell)), found)
-        return lanes.any(builder.load(found))
-
-    i = types.int64
-    return types.boolean(buffers, i, i, i, types.float64, types.float64), emit
-
-
 # -- pulses and crossings ---------------------------------------------------------------------------------------------
 
 
@@ -152,6 +127,18 @@ def release(step, buffers, old, new, pulses, saved):
         if start[k] <= step < stop[k] and not clamp[k]:
             for i in range(pointers[k + 1] - 1, pointers[k] - 1, -1):
                 buffers[old + places[i]] = saved[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _crossed(buffers, old, new, n, rise, fall):
+    """Whether any of n cells changed sides of either level."""
+    before, after = buffers[old : old + n], buffers[new : new + n]
+    found = False
+    for i in range(n):
+        a, b = before[i], after[i]
+        found |= ((a < rise) != (b < rise)) | ((a <= fall) != (b <= fall))
+    return found
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -218,10 +205,10 @@ def sweep(address, look, watched, lo, hi, rows, memory, layout, step, dt, limit,
                 bad = _step(address, buffers, coupling, membrane, (source, base, target), p, c, n, limit)
             if bad != 0 and look:
                 return c
-            if watched and _crossed(buffers, old + p, target + p, n * ways, watch[0], watch[1]):
+            if watched and _crossed(buffers, old + p, target + p, n * size, watch[0], watch[1]):
                 for i in range(n):
                     at = p + i * size
-                    if _crossed(buffers, old + at, target + at, ways, watch[0], watch[1]):
+                    if _crossed(buffers, old + at, target + at, size, watch[0], watch[1]):
                         group = nodes[(c + i) * size : (c + i + 1) * size]
                         record(step, dt, buffers, old + at, target + at, group, watch)
             c += n

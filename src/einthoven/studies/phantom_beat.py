@@ -257,10 +257,7 @@ def phantom_case(
     def compute() -> dict[str, Recording]:
         return _beat_fields(phantom, fine, layout, beat, progress)
 
-    if keep and beat is None:
-        found = kept(_decided_by(VolumeBeat(phantom), layout), compute)
-    else:
-        found = compute()
+    found = kept(_decided_by(VolumeBeat(phantom), layout), compute) if keep and beat is None else compute()
     clean = found["clean"]
     recording = noisy(clean, noise, seed).average_referenced()
     what = "Simulated normal beat of the ventricular volume" if beat is None else "Beat given by its caller"

@@ -1,5 +1,6 @@
 """The simulation study: what it costs, running its runs, resuming them where they were cut off."""
 
+import errno
 import json
 import os
 import shutil
@@ -18,7 +19,8 @@ from einthoven.core.progress import Progress, silent
 from einthoven.simulate import Simulation
 from einthoven.studies.output import write_json
 from einthoven.studies.provenance import checksum
-from einthoven.studies.simulation_build import Prepared, field, load_surface, prepare
+from einthoven.studies.simulation_build import Prepared, load_surface, prepare
+from einthoven.studies.simulation_build import physical_memory as _physical_memory
 from einthoven.studies.simulation_config import runs_of
 from einthoven.studies.simulation_output import (
     Page,
@@ -35,7 +37,7 @@ from einthoven.studies.store import CellResult, Config, ResultsStore, cell_key, 
 
 #: Version of what turns a study into numbers; changed where a change of the code changes them, so that what was stored
 #: by older code is computed anew.
-VERSION = "simulation 1"
+VERSION = "simulation 2"
 #: Where a run under way keeps its results and checkpoint, in the folder of its results.
 UNFINISHED = ".unfinished"
 _DONE = "done.json"
@@ -140,10 +142,14 @@ def run_study(
         if study.sweep:
             return _run_sweep(study, out, progress, (resume, page, workers, announce))
         return _run_single(study, out, progress, (resume, page, announce))
+    except MemoryError as problem:
+        raise InputError(f"tissue: does not fit into memory ({problem}). Raise tissue.spacing, or keep less.") from None
     except OSError as problem:
+        full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        mend = "Make room and run again: it goes on from its last checkpoint." if full else "Choose another --out."
         raise InputError(
             f"{problem.filename or out}: cannot be written ({problem.strerror or problem}); what was finished stays. "
-            "Make room and run again: it goes on from its last checkpoint."
+            f"{mend}"
         ) from problem
 
 
@@ -298,22 +304,23 @@ def _rates(prepared: Prepared) -> tuple[float, float]:
 
     marks: list[tuple[float, int]] = []
 
-    def mark(what: str, done: int, total: int) -> None:
-        del what, total
+    def mark(step: str, done: int, total: int) -> None:
+        del step, total
         marks.append((time.perf_counter(), done))
         if marks[-1][0] - marks[0][0] > MEASURED:
             raise _Enough
 
     times, nodes = prepared.study.time, prepared.monodomain.tissue.n_nodes
     begun = time.perf_counter()
-    with suppress(_Enough), field("time"):
+    with suppress(_Enough):
         simulate(prepared.monodomain, prepared.protocol, times.t_end, dt=times.dt, keep=prepared.keeps, progress=mark)
     if len(marks) == 1:
-        return (nodes * marks[0][1] / max(time.perf_counter() - begun, 1e-9),) * 2
-    clock, step = np.array(marks).T
+        rate = nodes * marks[0][1] / max(time.perf_counter() - begun, 1e-9)
+        return rate, rate
+    clock, steps = np.array(marks).T
     cuts = np.unique(np.searchsorted(clock, np.linspace(clock[0], clock[-1], PARTS + 1)))
-    parts = nodes * np.diff(step[cuts]) / np.maximum(np.diff(clock[cuts]), 1e-9)
-    whole = nodes * (step[-1] - step[0]) / max(clock[-1] - clock[0], 1e-9)
+    parts = nodes * np.diff(steps[cuts]) / np.maximum(np.diff(clock[cuts]), 1e-9)
+    whole = nodes * (steps[-1] - steps[0]) / max(clock[-1] - clock[0], 1e-9)
     return float(whole), float(min(parts.min(), whole))
 
 
@@ -338,13 +345,6 @@ def _memory(prepared: Prepared) -> int:
     matrices = [getattr(getattr(keep, "lead_field", None), "matrix", None) for keep in prepared.keeps]
     leads = sum(matrix.nbytes for matrix in matrices if isinstance(matrix, np.ndarray))
     return int(200e6 + n * per_node + 2 * varied + 3 * coupling + leads)
-
-
-def _physical_memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def _size(n_bytes: int | float) -> str:

@@ -1,5 +1,6 @@
 """From a study file to objects: tissue, membrane, stimuli, what to keep."""
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 #: Name under which the potentials on the phantom's heart surface are kept, for the page.
 HEART_SURFACE = "heart_surface"
+#: Bytes that a cell of a grid takes at least: coordinates, mask, diffusivity, couplings, state.
+BYTES_PER_CELL = 100
+#: Volume of the box around the phantom's ventricles, mm3.
+PHANTOM_BOX = 1.3e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +117,8 @@ def field(name: str) -> Iterator[None]:
     except InputError as problem:
         text = str(problem)
         first = text.split(":", 1)[0]
+        if first.startswith(f"{name}."):  # the place is named already, and more exactly
+            raise
         if first in name.replace("[", ".").split("."):
             text = text[len(first) + 1 :].lstrip()
         raise InputError(f"{name}: {text}") from None
@@ -134,10 +141,29 @@ def build_tissue(study: SimulationStudy) -> Tissue:
     return _remodelled(study, tissue)
 
 
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine; None where it cannot be told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _check_size(n_cells: float) -> None:
+    """Refuse a grid whose arrays alone would not fit, before they are made."""
+    have = physical_memory()
+    if have and n_cells * BYTES_PER_CELL > have:
+        raise InputError(
+            f"{n_cells:.3g} cells need at least {n_cells * BYTES_PER_CELL / 1e9:.3g} GB of memory; this machine has "
+            f"{have / 1e9:.3g} GB. Raise tissue.spacing."
+        )
+
+
 def _grid_tissue(table: GridTissue) -> Tissue:
     from einthoven.tissue import Grid
 
     shape = table.shape
+    _check_size(float(np.prod(shape, dtype=float)))
     half = 0.5 * table.spacing
     grid = Grid(shape, table.spacing, tuple(half if k < len(shape) else 0.0 for k in range(3)))  # type: ignore[arg-type]
     if table.fibers is None:
@@ -177,6 +203,7 @@ def _phantom_heart(edge_length: float) -> Surface:
 def _ventricles(table: VentriclesTissue) -> Tissue:
     from einthoven.datasets.phantom import FastLayer, Phantom, ventricular_tissue
 
+    _check_size(PHANTOM_BOX / table.spacing**3)
     along = float(table.diffusivity or 0.0) if table.fibers is None else table.fibers.along
     across = along if table.fibers is None else table.fibers.across
     fast = None if table.fast_layer is None else FastLayer(**table.fast_layer.model_dump())
@@ -293,7 +320,7 @@ def build_protocol(study: SimulationStudy, tissue: Tissue) -> Protocol:
         case StimuliProtocol():
             stimuli = []
             for k, s in enumerate(table.stimuli):
-                with field(f"stimuli[{k}]"):
+                with field(f"protocol.stimuli[{k}]"):
                     kind = "clamp" if s.clamp else "current"
                     stimuli.append(make.Stimulus(_region(s.region), s.start, s.duration, s.amplitude, kind))
                     stimuli[-1].select(tissue)
@@ -394,8 +421,8 @@ def _unreached(study: SimulationStudy, tissue: Tissue, protocol: Protocol) -> in
     if lost > study.tissue.unreached * tissue.n_nodes:
         raise InputError(
             f"no stimulus reaches {lost} of {tissue.n_nodes} cells ({lost / tissue.n_nodes:.0%}): fibrosis or scars "
-            "cut the tissue. Stimulate the other parts too, take less fibrosis or another seed, or allow a larger share "
-            f"at rest with tissue.unreached (now {study.tissue.unreached:g})."
+            "cut the tissue. Stimulate the other parts too, take less fibrosis or another seed, or allow a larger "
+            f"share at rest with tissue.unreached (now {study.tissue.unreached:g})."
         )
     return lost
 

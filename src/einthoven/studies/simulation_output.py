@@ -133,7 +133,19 @@ def _durations(probes: Recording) -> np.ndarray:
     """APD90 of the first action potential of every probe; NaN where it does not recover."""
     from einthoven.signals import action_potential_durations
 
-    return action_potential_durations(probes)
+    ends = [_end_of_first(v, probes.times) for v in probes.values]
+    beats = [probes.select([site]).window(probes.times[0], end) for site, end in zip(probes.sites, ends, strict=True)]
+    return np.array([action_potential_durations(beat)[0] for beat in beats])
+
+
+def _end_of_first(v: np.ndarray, times: np.ndarray) -> float:
+    """When the potential is lowest between the first action potential and what comes next; the end if nothing does."""
+    high = v > 0.5 * (v.min() + v.max())
+    rises = np.flatnonzero(~high[:-1] & high[1:]) + 1
+    if len(rises) < 2:
+        return float(times[-1])
+    between = v[rises[0] : rises[1]]
+    return float(times[rises[0] + len(between) - 1 - between[::-1].argmin()])
 
 
 #: A QRS complex read off the leads is believed if it ends this near (ms) to the last activation.
@@ -276,6 +288,8 @@ def check_owner(out: Path, name: str) -> None:
     """Raise `InputError` if a folder holds the results of another study, or of another command."""
     try:
         held = tomllib.loads((out / "study.toml").read_text(encoding="utf-8")).get("name")
+    except NotADirectoryError:  # told when it is written to
+        return
     except FileNotFoundError:
         held = None if not (out / SEAL).exists() else ""
     except (OSError, ValueError):
