@@ -13,6 +13,10 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+# most of the time of tests in JAX is compilation
+os.environ.setdefault("XLA_FLAGS", "--xla_llvm_disable_expensive_passes=true --xla_backend_optimization_level=0")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tests run side by side: parallel kernels take one thread each, where a test does not ask for more."""

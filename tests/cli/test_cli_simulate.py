@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -208,6 +209,7 @@ def test_a_real_ctrl_c_is_gone_on_from(einthoven, study, tmp_path):
     checkpoint = out / ".unfinished" / "results.checkpoint.npz"
     while not checkpoint.exists():
         assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
@@ -258,6 +260,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(einthoven, study, tmp_
     process = subprocess.Popen([sys.executable, "-c", OFTEN, *words, str(tmp_path / "killed")], stdout=subprocess.PIPE)
     while not checkpoint.exists():
         assert process.poll() is None
+        time.sleep(0.02)
     process.kill()
     process.communicate()
     assert not (tmp_path / "killed" / "metrics.json").exists()

@@ -346,7 +346,6 @@ def test_gradients_on_a_surface_match_central_differences():
         (MitchellSchaeffer2003(), "v_gate"),
         (BuenoOrovio2008.epi(), "tau_fi"),
         (TenTusscherPanfilov2006.epi(), "g_ca_l"),
-        (CourtemancheRamirezNattel1998(), "g_na"),
     ],
     ids=lambda p: p if isinstance(p, str) else type(p).__name__,
 )

@@ -120,11 +120,13 @@ class Engine:
         table = np.concatenate([shared, _constants(membrane.program, dtype)])
         by_vector = placed.spread(cells).astype(dtype)
         weights = (self._diffusion_dt * placed.weights).astype(dtype)
-        rows = 4 if isinstance(self.monodomain.scheme.diffusion, Explicit) else 7
+        rows = 1 + max(max(s.source, s.base, s.target) for s in self._sweeps)
+        rows += 0 if isinstance(self.monodomain.scheme.diffusion, Explicit) else 3  # of conjugate gradients
         self._where = np.arange(rows) * placed.row + placed.margin
         states = np.zeros(len(placed.nodes) * len(model.states), dtype)
         table = table.astype(dtype).repeat(placed.lanes)
         buffers = np.zeros(rows * placed.row, dtype)
+        buffers, weights, table, by_vector, states = map(_aligned, (buffers, weights, table, by_vector, states))
         coupling = (weights, placed.neighbors, placed.offsets, placed.row, placed.margin)
         self._memory = (buffers, *coupling, table, by_vector, states)
         self._driven: tuple[Pulses, Any, Any] | None = None
@@ -161,7 +163,11 @@ class Engine:
         """Copies of the potential (model unit) and the states."""
         placed = self._layout
         states = placed.collect(self._memory[-1], len(self.monodomain.model.states))
-        return self._memory[0][self._where[0] + placed.places], states
+        return self.potential(), states
+
+    def potential(self) -> Float[np.ndarray, " n_nodes"]:
+        """Copy of the potential alone (model unit)."""
+        return self._memory[0][self._where[0] + self._layout.places]
 
     def advance(self, n_steps: int, first_step: int, pulses: Pulses, crossings: Crossings | None = None) -> None:
         """Take n_steps steps, the first of which is number first_step.
@@ -192,7 +198,7 @@ class Engine:
             n_steps, first_step, self.dt, (*self._plan, self._where), self._memory, groups, *driven, limit,
             crossings is not None, watch, bounds, found, self._implicit,
         )  # fmt: skip
-        if self._implicit[-1][1]:
+        if self._implicit is not None and self._implicit[-1][1]:
             raise InputError(
                 f"implicit diffusion did not reach its tolerance in {MOST_ITERATIONS} iterations; take a smaller dt "
                 f"than {self.dt:g} ms or a larger tolerance."
@@ -230,14 +236,13 @@ class Engine:
         times = (crossings.rise, crossings.fall, crossings.n_rise, crossings.n_fall)
         return float(crossings.rise_level), float(crossings.fall_level), *times
 
-    def _prepare_implicit(self) -> tuple[Any, ...]:
+    def _prepare_implicit(self) -> tuple[Any, ...] | None:
         """What the solver of implicit diffusion needs; last the iterations taken, and whether it ever gave up."""
         from einthoven.simulate import kernels_driver
 
         scheme, placed, taken = self.monodomain.scheme.diffusion, self._layout, np.zeros(2, np.int64)
         if not isinstance(scheme, SemiImplicit):
-            nothing = np.zeros(0, self._dtype)
-            return np.zeros(0, np.int64), 0.0, 0.0, 0, (nothing, nothing), np.zeros((0, 2)), taken
+            return None
         inverse, mass = np.ones(placed.length, self._dtype), np.zeros(placed.length, self._dtype)
         rates = -np.asarray(self.monodomain.tissue.coupling.matrix().diagonal(), dtype=np.float64)
         inverse[placed.places] = 1.0 / (1.0 + scheme.theta * self._diffusion_dt * rates)
@@ -248,6 +253,15 @@ class Engine:
         self._solver = load(solver_source(self._shape))
         parts = [getattr(self._solver, name).address for name in ("begin", "apply", "move", "turn")]
         return np.array(parts), scheme.theta, tolerance, MOST_ITERATIONS, (inverse, mass), sums, taken
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """A copy that begins at a cache line: NumPy's begin at 16 bytes, and every other vector would lie across two."""
+    memory = np.zeros(array.nbytes + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    copy = memory[begin : begin + array.nbytes].view(array.dtype)
+    copy[:] = array
+    return copy
 
 
 def plausible(model: Any) -> float:

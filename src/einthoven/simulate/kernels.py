@@ -6,6 +6,7 @@ is at a fixed distance; all else (states, parameters of cells) lies vector by ve
 one place of memory.
 """
 
+import platform
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -58,7 +59,7 @@ def lanes_of(bits: int) -> int:
 def ways_of(program: Program) -> int:
     """Vectors computed together: several where there are too few elementary functions to alternate within one."""
     n = sum(i.op in ELEMENTARY for i in program.instructions)
-    return 4 if n == 1 else 2 if n in (2, 3) else 1
+    return 4 if n == 1 else 2 if n in (0, 2, 3) else 1
 
 
 class Place(NamedTuple):
@@ -107,16 +108,18 @@ def _by_offsets(
     """Neighbors at fixed distances; weight k of a cell leads to the neighbor ahead."""
     (weights, _, _, length, margin), offsets = coupling
     b, source = lanes.builder, lanes.builder.add(row, place.p)
-    terms = [start]
+    moves: list[tuple[Any, Any]] = []
     for k, offset in enumerate(offsets):
         at = b.add(b.add(margin, place.p), b.mul(length, integer(k)))
-        ahead = b.fsub(lanes.load(buffers, b.add(source, offset)), x)
-        behind = b.fsub(lanes.load(buffers, b.sub(source, offset)), x)
-        pair = b.fmul(lanes.load(weights, at), ahead)
-        terms.append(lanes.fma(lanes.load(weights, b.sub(at, offset)), behind, pair))
-    while len(terms) > 1:  # a tree: fewer additions wait for each other
-        terms = [b.fadd(*terms[k : k + 2]) if k + 1 < len(terms) else terms[k] for k in range(0, len(terms), 2)]
-    return terms[0]
+        for near, weight in ((b.add(source, offset), at), (b.sub(source, offset), b.sub(at, offset))):
+            moves.append((lanes.load(weights, weight), b.fsub(lanes.load(buffers, near), x)))
+    half = len(moves) // 2
+    first, second = start, b.fmul(*moves[half])
+    for weight, difference in moves[:half]:  # two chains: fewer operations than a tree of pairs, and neither waits long
+        first = lanes.fma(weight, difference, first)
+    for weight, difference in moves[half + 1 :]:
+        second = lanes.fma(weight, difference, second)
+    return b.fadd(first, second)
 
 
 def _by_lists(lanes: Lanes, buffers: Any, row: Any, coupling: Coupling, place: Place, x: Any, start: Any) -> Any:
@@ -187,6 +190,7 @@ def step(shape: Shape, diffusion: Diffusion, text: str | None) -> Callable:
             start = builder.fadd(v, lanes.load(buffers, builder.add(base, place.p)))
             return builder.fmul(lanes.constant(0.5), add(v, start))
 
+        restore = _without_subnormals(builder)
         with cgutils.for_range(builder, n) as loop:
             here = places(builder, shape, loop.index, Place(p, c))
             v = [diffused(place) for place in here]
@@ -195,6 +199,7 @@ def step(shape: Shape, diffusion: Diffusion, text: str | None) -> Callable:
                 lanes.store(value, buffers, builder.add(target, place.p))
                 outside = lanes.mask(builder.fcmp_unordered(">", lanes.abs(value), limit))
                 builder.store(builder.or_(builder.load(found), outside), found)
+        restore()
         return builder.zext(lanes.any(builder.load(found)), INT)
 
     @intrinsic
@@ -206,6 +211,24 @@ def step(shape: Shape, diffusion: Diffusion, text: str | None) -> Callable:
         return step_signature(64 if buffers.dtype == types.float64 else 32), emit
 
     return function
+
+
+def _without_subnormals(builder: Any) -> Callable[[], None]:
+    """Count numbers too small for a full mantissa as zero, which processors are slow with; returns how to end that."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return lambda: None
+    word = ir.IntType(32)
+    old, new = cgutils.alloca_once(builder, word), cgutils.alloca_once(builder, word)
+    kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+    store, load = (cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{n}mxcsr") for n in ("st", "ld"))
+
+    def at(pointer: Any) -> list[Any]:
+        return [builder.bitcast(pointer, ir.IntType(8).as_pointer())]
+
+    builder.call(store, at(old))
+    builder.store(builder.or_(builder.load(old), ir.Constant(word, 0x8040)), new)
+    builder.call(load, at(new))
+    return lambda: builder.call(load, at(old))
 
 
 def _membrane(lanes: Lanes, program: Program, here: list[Place], v: list[Any], arrays: tuple[Any, Any]) -> list[Any]:

@@ -4,7 +4,13 @@ What does differ, the sweep over some groups, is called by its address (`einthov
 this file is compiled once for float64 and once for float32.
 """
 
+import os
 from typing import Any, no_type_check
+
+# GNU's OpenMP lets idle threads spin for milliseconds, which stops everything where other programs want the processors
+# too: let them sleep after some ten microseconds, unless the user has said otherwise.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import numba
 import numpy as np
@@ -301,7 +307,7 @@ def advance(
     """Take steps; returns how many were taken without a blow-up, after which `found` holds the group of one or -1.
 
     ``plan`` holds for every sweep of a step its address (-1 for implicit diffusion) and the numbers of its rows, and
-    where the rows begin.
+    where the rows begin; ``implicit`` is what the solver of implicit diffusion needs, or None.
     """
     addresses, sources, bases, targets, where = plan
     buffers = memory[0]
@@ -313,9 +319,11 @@ def advance(
             rows = (old, where[sources[k]], where[bases[k]], where[targets[k]])
             at, last = addresses[k], k == len(addresses) - 1
             mark = watched and last and n_on == 0
-            if at == -1:
-                _solve(rows[1], rows[3], where, memory, layout, implicit)
-            elif len(found) == 1:
+            if implicit is not None:  # noqa: SIM102 - alone, so that explicit steps are compiled without the solver
+                if at == -1:
+                    _solve(rows[1], rows[3], where, memory, layout, implicit)
+                    continue
+            if len(found) == 1:
                 lo, hi = bounds[0], bounds[1]
                 found[0] = sweep(at, last, mark, lo, hi, rows, memory, layout, step, dt, limit, watch)
             else:

@@ -211,7 +211,7 @@ class _Run:
         wanted = [r for r, stride in zip(self.recorders, self.strides, strict=True) if self.step % stride == 0]
         if not wanted:
             return
-        vm = np.asarray(self.monodomain.model.scale.to_mv(self.engine.state()[0].astype(np.float64)))
+        vm = np.asarray(self.monodomain.model.scale.to_mv(self.engine.potential().astype(np.float64)))
         for recorder in wanted:
             for name, rows in recorder.sample(self.step * self.dt, vm).items():
                 stream.append(name, rows)
