@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from _tables import markdown
 
 from einthoven.core import ForwardOperator, Region, Surface, VolumeConductor
 from einthoven.forward import bem
@@ -147,21 +148,6 @@ def _measured_operator(data: np.lib.npyio.NpzFile, heart: str, skin: str) -> For
     return bem.transfer(source, VolumeConductor(Region(torso, 0.2)))
 
 
-def markdown(tables: dict[str, list[dict]]) -> str:
-    """Write the tables, with all columns that any row of a table has."""
-    text = []
-    for title, rows in tables.items():
-        if not rows:
-            continue
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        text += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        for row in rows:
-            cells = (row.get(c, "") for c in columns)
-            text.append("| " + " | ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in cells) + " |")
-        text.append("")
-    return "\n".join(text)
-
-
 def main(out: Path, smoke: bool) -> dict:
     """Compute all tables, print them and write them under `out`."""
     levels = (1, 2) if smoke else (1, 2, 3, 4)
@@ -176,8 +162,8 @@ def main(out: Path, smoke: bool) -> dict:
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "forward_accuracy.json").write_text(json.dumps(tables, indent=1))
-    (out / "forward_accuracy.md").write_text("# Accuracy of the forward operators\n\n" + markdown(tables))
-    print(markdown(tables))
+    (out / "forward_accuracy.md").write_text("# Accuracy of the forward operators\n\n" + markdown(tables, digits=3))
+    print(markdown(tables, digits=3))
     return tables
 
 

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from _tables import markdown
 
 #: Name of the package and version of every peer.
 PEERS = {"bempp": ("bempp-cl==0.4.2",), "openmeeg": ("openmeeg==2.6.0",)}
@@ -223,20 +224,6 @@ def machine() -> str:
     )
 
 
-def markdown(tables: dict[str, list[dict]], head: str) -> str:
-    """Write the tables, with all columns that any row of a table has."""
-    text = ["# Speed of the transfer operator", "", head, ""]
-    for title, rows in tables.items():
-        columns = list(dict.fromkeys(key for row in rows for key, value in row.items() if value is not None))
-        text += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        for row in rows:
-            cells = (row.get(c) for c in columns)
-            shown = ("" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in cells)
-            text.append("| " + " | ".join(shown) + " |")
-        text.append("")
-    return "\n".join(text)
-
-
 def main(out: Path, smoke: bool, *, with_peers: bool = False, cache: Path | None = None) -> dict:
     """Time everything, print the tables and write them under `out`."""
     head = machine()
@@ -259,8 +246,9 @@ def main(out: Path, smoke: bool, *, with_peers: bool = False, cache: Path | None
             tables[f"Peers, {label}"] = peers(case, where)
     out.mkdir(parents=True, exist_ok=True)
     (out / "forward_speed.json").write_text(json.dumps({"machine": head, "tables": tables}, indent=1))
-    (out / "forward_speed.md").write_text(markdown(tables, head))
-    print(markdown(tables, head))
+    text = f"# Speed of the transfer operator\n\n{head}\n\n" + markdown(tables, digits=3)
+    (out / "forward_speed.md").write_text(text)
+    print(text)
     return tables
 
 

@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _tables import markdown
 
 from einthoven.ionic.action_potential import action_potentials, restitution
 from einthoven.ionic.cell import pace, recorded, start
@@ -243,19 +244,6 @@ def f2_variants(n_beats: int, dt: float) -> list[dict]:
         aps = action_potentials(pace(together(names, **change), n_beats=n_beats, dt=dt))
         rows.append({"time constant of f2": title} | {n: ap.apd(90.0) for n, ap in zip(names, aps, strict=True)})
     return rows
-
-
-def markdown(tables: dict[str, list[dict]]) -> str:
-    """Write the tables."""
-    text = []
-    for title, rows in tables.items():
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        text += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        for row in rows:
-            cells = (row.get(c, "") for c in columns)
-            text.append("| " + " | ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in cells) + " |")
-        text.append("")
-    return "\n".join(text)
 
 
 def main(out: Path, smoke: bool) -> dict:

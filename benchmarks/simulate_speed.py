@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _tables import lines
 
 from einthoven.ionic import IonicModel
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
@@ -642,18 +643,11 @@ def head() -> str:
 
 
 def markdown(tables: dict[str, list[dict]], head: str) -> str:
-    """Write the tables, with all columns that any row of a table has."""
+    """Write the tables, each with the words that say what was measured."""
     text = ["# Speed of the simulation", "", head, ""]
     for title, rows in tables.items():
-        if not rows:
-            continue
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        text += [f"## {title}", "", WORDS[title].format(turns=TURNS, turn=TURN), ""]
-        text += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        for row in rows:
-            cells = (row.get(c, "") for c in columns)
-            text.append("| " + " | ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in cells) + " |")
-        text.append("")
+        if rows:
+            text += [f"## {title}", "", WORDS[title].format(turns=TURNS, turn=TURN), "", *lines(rows), ""]
     return "\n".join(text)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from _tables import markdown
 
 from einthoven.geometry.generators import sphere
 from einthoven.geometry.operators import node_areas
@@ -378,19 +379,6 @@ def studies(smoke: bool) -> dict[str, Callable[[], list[dict]]]:
         "Spherical harmonics on icospheres": lambda: [row for k in (1, 2, 3) for row in sphere_mode(k, spheres)],
         "Time, at a fixed spacing": lambda: time_orders((40, 80) if smoke else (40, 80, 160, 320)),
     }
-
-
-def markdown(tables: dict[str, list[dict]]) -> str:
-    """Write the tables."""
-    text = []
-    for title, rows in tables.items():
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        text += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        for row in rows:
-            cells = (row.get(c, "") for c in columns)
-            text.append("| " + " | ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in cells) + " |")
-        text.append("")
-    return "\n".join(text)
 
 
 def main(out: Path, smoke: bool) -> dict:

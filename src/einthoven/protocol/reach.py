@@ -4,36 +4,16 @@ import warnings
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from einthoven.core import InputError
 from einthoven.core.errors import some
-from einthoven.protocol import stimuli
+from einthoven.protocol import regions, stimuli
 
 
 @runtime_checkable
-class Connected(Protocol):
-    """What is asked of a tissue; `einthoven.tissue.Tissue` has it."""
-
-    @property
-    def n_points(self) -> int:
-        """Points of the domain."""
-        ...
-
-    @property
-    def nodes(self) -> Int[np.ndarray, " n_nodes"]:
-        """Points that conduct."""
-        ...
-
-    @property
-    def n_nodes(self) -> int:
-        """Number of conducting points."""
-        ...
-
-    @property
-    def points(self) -> Float[np.ndarray, "n_nodes 3"]:
-        """Their coordinates, mm."""
-        ...
+class Connected(regions.Excitable, Protocol):
+    """What is asked of a tissue beside what regions need; `einthoven.tissue.Tissue` has it."""
 
     def components(self) -> Int[np.ndarray, " n_nodes"]:
         """Which connected part each node belongs to, the largest first."""
