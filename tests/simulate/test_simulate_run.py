@@ -156,6 +156,15 @@ def test_an_interrupted_run_ends_with_the_same_bits(whole, tmp_path, stop_at):
         np.testing.assert_array_equal(resumed.data[name].values, expected.values)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises `KeyboardInterrupt`, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_interruption_acts_at_once():
     with run_module._deferred_interrupt(True) as event:
         signal.raise_signal(signal.SIGINT)
