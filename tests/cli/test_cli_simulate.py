@@ -15,6 +15,8 @@ from einthoven.ionic.registry import MODELS
 from einthoven.studies import simulation as study_module
 from einthoven.studies.simulation_config import ready_studies, study_text
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
+
 STUDY = """\
 name = "small"
 title = "A small sheet"
@@ -57,10 +59,11 @@ def test_a_study_is_run_told_and_not_run_twice(einthoven, study, tmp_path):
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert re.fullmatch(
-        r"small: 288 cells x 1,200 steps; about \d+ MB of memory and .* at .* million cell-steps/s(; other .*)?",
+        r"small: 288 cells x 1,200 steps; about \d+ MB of memory and .* of stepping at .* million cell-steps/s"
+        r"(; other .*)?",
         lines[0],
     )
-    assert lines[1].split()[:3] == ["cells", "activated", "LAT"]
+    assert lines[1].split()[:3] == ["cells", "activated", "TAT"]
     assert lines[-1] == f"page: {out / 'report.html'}"
     assert "</html>" in (out / "report.html").read_text()
     row = json.loads((out / "metrics.json").read_text())

@@ -10,6 +10,7 @@ from einthoven import datasets
 from einthoven.core import FileFormatError, InputError, Surface
 from einthoven.datasets import registry
 from einthoven.geometry.checks import check_case
+from einthoven.io.caches import CACHE_DIR
 from einthoven.io.registry import read
 
 NAMES = ("utah-cage-tank", "utah-sock", "dalhousie-2007", "dalhousie-map3d", "kit-ventricles", "ptb-s0010")
@@ -224,7 +225,7 @@ TINY = registry.Dataset(
 def tiny(monkeypatch, tmp_path) -> Path:
     monkeypatch.setattr(registry, "_datasets", lambda: {"tiny": TINY})
     monkeypatch.delenv(registry.DATA_DIR, raising=False)
-    monkeypatch.setenv(registry.CACHE_DIR, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_DIR, str(tmp_path / "cache"))
     return tmp_path
 
 
@@ -247,7 +248,7 @@ class Origin:
 def test_download_once_into_the_cache(tiny):
     origin = Origin(first=b"hello\n")
     path = registry.dataset_path("tiny", downloader=origin)
-    assert path == tiny / "cache" / "tiny_folder"
+    assert path == tiny / "cache" / "datasets" / "tiny_folder"
     assert (path / "sub" / "a.txt").read_bytes() == b"hello\n"
     assert registry.dataset_file("tiny", "sub/a.txt", downloader=origin) == path / "sub" / "a.txt"
     assert origin.asked == ["https://first.example/a.txt"]
@@ -258,7 +259,7 @@ def test_the_second_origin_is_tried(tiny):
     registry.dataset_path("tiny", downloader=origin)
     assert len(origin.asked) == 2
     origin = Origin(first=b"something else", second=b"hello\n")
-    (tiny / "cache" / "tiny_folder" / "sub" / "a.txt").unlink()
+    (tiny / "cache" / "datasets" / "tiny_folder" / "sub" / "a.txt").unlink()
     registry.dataset_path("tiny", downloader=origin)
     assert len(origin.asked) == 2
 
@@ -271,7 +272,7 @@ def test_no_network_says_where_to_put_the_files(tiny):
     ) as caught:
         registry.dataset_path("tiny", downloader=Origin())
     assert "\n" not in str(caught.value)
-    assert str(tiny / "cache" / "tiny_folder") + "," in str(caught.value)
+    assert str(tiny / "cache" / "datasets" / "tiny_folder") + "," in str(caught.value)
     assert not list(tiny.rglob("*.txt"))
 
 
@@ -283,7 +284,7 @@ def test_an_altered_origin_is_refused(tiny):
 
 def test_a_damaged_file_in_the_cache(tiny):
     registry.dataset_path("tiny", downloader=Origin(first=b"hello\n"))
-    path = tiny / "cache" / "tiny_folder" / "sub" / "a.txt"
+    path = tiny / "cache" / "datasets" / "tiny_folder" / "sub" / "a.txt"
     path.write_bytes(b"hellO\n")
     with pytest.raises(FileFormatError, match=r"a.txt: was altered .* Delete it, and it is downloaded again"):
         registry.dataset_path("tiny", downloader=Origin())
@@ -304,7 +305,10 @@ def test_the_local_folder_comes_first(tiny, monkeypatch):
     with pytest.raises(FileFormatError, match=r"has 5 bytes instead of 6 .* Get it again from https://first"):
         registry.dataset_path("tiny", downloader=Origin())
     shutil.rmtree(local)
-    assert registry.dataset_path("tiny", downloader=Origin(first=b"hello\n")) == tiny / "cache" / "tiny_folder"
+    assert (
+        registry.dataset_path("tiny", downloader=Origin(first=b"hello\n"))
+        == tiny / "cache" / "datasets" / "tiny_folder"
+    )
     monkeypatch.setenv(registry.DATA_DIR, str(tiny / "nowhere"))
     with pytest.raises(InputError, match=r"EINTHOVEN_DATA_DIR names .*nowhere, which is not a folder"):
         registry.dataset_path("tiny", downloader=Origin())
@@ -321,7 +325,7 @@ def test_real_datasets_are_fetched_file_by_file(data_dir, monkeypatch, tmp_path)
         shutil.copy(by_url[url], output_file)
 
     monkeypatch.delenv(registry.DATA_DIR)
-    monkeypatch.setenv(registry.CACHE_DIR, str(tmp_path))
+    monkeypatch.setenv(CACHE_DIR, str(tmp_path))
     case = datasets.load_case("dalhousie-map3d", downloader=downloader)
     assert case.conductor.skin.n_points == 352
     assert len(asked) == 4 + 6  # what the case needs and no more

@@ -277,7 +277,9 @@ def test_probes_and_leads_come_whole_with_their_places():
     assert data["probes"]["points"] == probes.attrs["points"]
     assert np.abs(unpacked(data["probes"]["values"]) - probes.values).max() < 1e-5 * np.ptp(probes.values)
     (leads,) = data["leads"]
-    assert (leads["name"], leads["label"], leads["papers"]) == ("ecg", "body-surface potential", [])
+    assert (leads["name"], leads["label"], leads["papers"]) == ("ecg", "body-surface potential, reference absolute", [])
+    named = simulation.data["ecg"].assign_attrs(label="potential in a bath")
+    assert data_of(replace(simulation, data={"ecg": named}))["leads"][0]["label"] == "potential in a bath"
 
 
 def test_long_signals_are_thinned_and_it_is_said(monkeypatch):
@@ -357,7 +359,7 @@ def test_the_head_says_what_was_simulated():
     facts = dict(data_of(on_grid((24, 16)))["facts"])
     assert facts["Membrane"] == "Membrane"
     assert facts["Tissue"] == "24 × 16 cells of 1 mm"
-    assert re.fullmatch(r"\d+ of 384 \(\d\d\.\d%\)", facts["Conducting"])
+    assert re.fullmatch(r"\d+ of 384 \(\d\d\.\d %\)", facts["Conducting"])
     assert (facts["Time step"], facts["Duration"]) == ("0.05 ms", "200 ms")
     assert dict(data_of(on_surface(sphere(20.0, subdivisions=1)))["facts"])["Tissue"] == "surface of 42 nodes"
 

@@ -111,10 +111,39 @@ def test_a_sheet_shows_movie_maps_signals_and_tables(open_page):
     assert tab.locator("#paper-card").is_hidden()
     assert tab.locator("#count-card").is_hidden()
     assert tab.locator("#summary").inner_text().split("\n") == [
-        "Conduction velocity", "0.5 mm/ms", "Activated share", "100 %", "QT", "\u2013",
+        "Conduction velocity", "0.5 mm/ms", "Activated share", "100 %", "QT", "not seen in the leads",
     ]  # fmt: skip
     tab.locator("#provenance summary").click()
     assert np.__version__ in text(tab, "#provenance")
+
+
+def test_the_last_number_of_a_time_axis_is_not_cut_off(open_page):
+    times = np.arange(0.0, 12001.0, 10.0)
+    tab = open_page(
+        replace(on_grid(), data={"ecg": Recording(np.sin(times / 900)[None], times, ("A",), "ecg").to_xarray()})
+    )
+    settle(tab)
+    ink = tab.evaluate(
+        """(() => { const c = document.querySelector('#lead-chart canvas');
+        return c.getContext('2d').getImageData(c.width - 1, 0, 1, c.height).data.some((v) => v > 0); })()"""
+    )
+    assert tab.evaluate("einthoven.charts.lead.x[1]") == 12000.0
+    assert not ink
+
+
+def test_a_label_at_the_upper_rim_stays_on_the_map(open_page):
+    grid = on_grid(holes=0.0)
+    upper = [grid.tissue.points[:, 0].mean(), grid.tissue.points[:, 1].max(), 0.5]
+    probes = grid.data["probes"].assign_attrs(points=[upper, *grid.data["probes"].attrs["points"][1:]])
+    tab = open_page(replace(grid, data={**grid.data, "probes": probes}))
+    settle(tab)
+    above = tab.evaluate(
+        """(([x, y]) => { const sheet = einthoven.panels.movie.sheet, [u] = sheet.screen([x, y, 0.5]);
+        const rim = sheet.corner[1] - sheet.slice.height * sheet.cell[1], c = sheet.over.getContext('2d');
+        return c.getImageData(u + 12, 0, 30, rim - 1).data.some((v) => v > 0); })""",
+        upper,
+    )
+    assert not above
 
 
 def test_colors_lie_where_the_cells_are(open_page):

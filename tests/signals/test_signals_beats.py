@@ -153,6 +153,25 @@ def test_waves_that_are_not_there_are_nan():
     assert np.isfinite(cut.qrs_offset)
 
 
+@pytest.mark.parametrize(
+    ("times", "missing", "found"),
+    [
+        (np.arange(-300.0, 20.0), ("qrs_offset", "qrs_duration", "t_peak", "t_end", "qt"), ("qrs_onset", "qrs_peak")),
+        (np.arange(-10.0, 500.0), ("qrs_onset", "qrs_duration", "t_peak", "t_end", "qt"), ("qrs_peak", "qrs_offset")),
+    ],
+)
+def test_a_qrs_complex_that_is_cut_off_has_no_limit_on_that_side(times, missing, found):
+    waves = delineate(ecg((0.0,), times=times))
+    assert all(np.isnan(getattr(waves, name)) for name in missing)
+    assert all(np.isfinite(getattr(waves, name)) for name in found)
+
+
+def test_potentials_that_never_rest_have_neither_onset_nor_offset():
+    times = np.arange(0.0, 800.0)
+    waves = delineate(Recording(np.sin(times / 8)[None], times, ("a",), "ecg"))
+    assert np.isnan([waves.qrs_onset, waves.qrs_offset, waves.t_peak, waves.t_end]).all()
+
+
 def test_a_measured_recording(data_dir):
     """PTB s0010_re: 38.4 s of sinus rhythm at about 81 beats per minute."""
     raw = np.fromfile(data_dir / "ptb_12lead" / "s0010_re.dat", dtype="<i2").reshape(-1, 12).T / 2000.0

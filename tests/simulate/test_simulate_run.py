@@ -21,6 +21,8 @@ from einthoven.simulate import run as run_module
 from einthoven.simulate.singularities import grid_singularities
 from einthoven.tissue import Grid, Tissue
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
+
 DT, T_END = 0.1, 70.0
 
 
@@ -156,15 +158,6 @@ def test_an_interrupted_run_ends_with_the_same_bits(whole, tmp_path, stop_at):
         np.testing.assert_array_equal(resumed.data[name].values, expected.values)
 
 
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C raises `KeyboardInterrupt`, also where the tests were started in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_interruption_acts_at_once():
     with run_module._deferred_interrupt(True) as event:
         signal.raise_signal(signal.SIGINT)
@@ -172,6 +165,16 @@ def test_a_second_interruption_acts_at_once():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interruption_that_is_ignored_stays_ignored():
+    """As in a process that a shell started in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with run_module._deferred_interrupt(True) as event:
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGINT)
+    assert not event.is_set()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_other_threads_do_not_touch_signals():

@@ -28,6 +28,7 @@ from einthoven.studies.simulation_build import build_model, build_protocol, buil
 from einthoven.studies.simulation_config import load_study, validated
 from einthoven.studies.simulation_output import (
     _durations,
+    _notes,
     activation_metrics,
     conduction_velocity,
     metrics_of,
@@ -35,6 +36,8 @@ from einthoven.studies.simulation_output import (
 )
 from einthoven.studies.store import ResultsStore, read_labelled
 from einthoven.tissue import Grid, Tissue
+
+pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 SHEET: dict[str, Any] = {
     "name": "small",
@@ -287,7 +290,30 @@ def test_cells_cut_off_within_the_limit_are_counted(tmp_path):
     texture = {"kind": "diffuse", "density": 0.99, "region": {"kind": "box", "low": [11.0], "high": [11.5]}}
     result = run_study(study_of(tissue__fibrosis=[texture]), tmp_path)
     assert result.rows[0]["unreached_cells"] == 12
-    assert result.notes == ("12 cells (4.35%) are cut off from every stimulus and stay at rest.",)
+    assert result.notes[0] == "12 cells (4.35%) are cut off from every stimulus and stay at rest."
+
+
+def test_what_the_numbers_lack_is_told(tmp_path):
+    short = run_study(study_of(), tmp_path / "short")
+    assert short.rows[0]["duration_ms"] is None
+    assert short.notes == ("No cell recovers to -70 mV within 60 ms: no action potential duration is given.",)
+    weak = {"stimuli": [{"region": {"kind": "box", "low": [0.0], "high": [2.0]}, "amplitude": 1.0}]}
+    (told,) = run_study(study_of(protocol=weak), tmp_path / "weak").notes
+    assert told == "No cell was activated: see the stimuli and the level of keep.activation."
+
+
+def test_qt_that_is_not_in_the_leads_is_told():
+    row = {"activated": 1.0, "duration_ms": 250.0, "qrs_ms": 230.0, "qt_ms": None}
+    (told,) = _notes(prepare(study_of()), row)
+    assert told.startswith(
+        "QT is not given: the leads lack quiet before or behind the QRS complex, or the end of the T"
+    )
+
+
+def test_leads_without_a_torso_are_not_called_body_surface_potentials(tmp_path):
+    shown = []
+    run_study(study_of(), tmp_path, page=lambda simulation, path, **_: shown.append(simulation.data["ecg"].attrs))
+    assert shown[0]["label"] == "potential at electrodes in an infinite bath, zero far away"
 
 
 def test_more_memory_than_there_is_is_refused(monkeypatch):
@@ -313,7 +339,7 @@ def test_the_cost_is_that_of_the_run_itself():
 
 def test_a_cost_that_varies_is_told_as_a_range():
     told = Cost(1, 1000, 1000, 10**9, 1e6, 0.25e6, busy=True).sentence()
-    assert "1 s to 4 s at 1 million cell-steps/s; other programs use the processors" in told
+    assert "1 s to 4 s of stepping at 1 million cell-steps/s; other programs use the processors" in told
     assert " to " not in Cost(1, 1000, 1000, 10**9, 1e6, 0.9e6).sentence()
 
 

@@ -82,6 +82,8 @@ FAULTS = [
     ("time.dt", 0, "time.dt: must be positive; got 0"),
     ("time.t_end", 50.03, "time.t_end: must be a multiple of time.dt = 0.1; got 50.03, nearest 50"),
     ("ecg.every", 0.25, "ecg.every: must be a multiple of time.dt = 0.1; got 0.25, nearest 0.2"),
+    ("ecg.every", 51.0, "ecg.every: must be at most time.t_end = 50 ms; got 51"),
+    ("keep.movie", {"every": 100.0}, "keep.movie.every: must be at most time.t_end = 50 ms; got 100"),
     ("keep.movie", {"every": 0.01}, "keep.movie.every: must be a multiple of time.dt = 0.1; got 0.01, nearest 0.1"),
     ("keep.movie", 3, "keep.movie: must be a table; got 3"),
     ("keep.probes.points", {}, "keep.probes.points: must hold at least 1; got {}"),

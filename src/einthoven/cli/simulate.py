@@ -16,11 +16,12 @@ COLUMNS = {
     "run": "run",
     "cells": "cells",
     "activated": "activated",
-    "activation_time_ms": "LAT ms",
+    "activation_time_ms": "TAT ms",
     "cv_mm_per_ms": "CV mm/ms",
     "duration_ms": "APD ms",
     "ecg_amplitude_mv": "ECG mV",
     "qrs_ms": "QRS ms",
+    "qt_ms": "QT ms",
     "singularities_most": "rotors",
     "seconds": "seconds",
 }

@@ -1,8 +1,8 @@
 """Public recordings and geometries: where they are, what they may be used for, and whether they are intact.
 
 Files are taken from the folder that the environment variable ``EINTHOVEN_DATA_DIR`` names, or else
-downloaded from their public origin to a cache (``EINTHOVEN_CACHE_DIR``, by default the user's). Every
-file is compared with its checksum before it is read.
+downloaded from their public origin to the cache (`einthoven.io.caches`). Every file is compared with its
+checksum before it is read.
 """
 
 import contextlib
@@ -17,11 +17,10 @@ from typing import Any, cast
 
 from einthoven.core import FileFormatError, InputError
 from einthoven.core.errors import some
+from einthoven.io.caches import cache_folder
 
 #: Names the folder that holds the datasets' folders.
 DATA_DIR = "EINTHOVEN_DATA_DIR"
-#: Names the folder that downloads go to.
-CACHE_DIR = "EINTHOVEN_CACHE_DIR"
 #: Seconds that an origin may stay silent.
 TIMEOUT_S = 20
 
@@ -178,12 +177,7 @@ def _local_folder(record: Dataset) -> Path | None:
 
 
 def _cache_folder(record: Dataset) -> Path:
-    root = os.environ.get(CACHE_DIR)
-    if not root:
-        import pooch
-
-        root = pooch.os_cache("einthoven")
-    return Path(root) / record.folder
+    return cache_folder("datasets") / record.folder
 
 
 def _intact(path: Path, entry: RemoteFile, *, mend: str) -> Path:

@@ -84,8 +84,9 @@ def write_simulation_page(
     ----------
     simulation
         With any of ``movie`` (time, x, y, z) or (time, node), ``activation`` and ``recovery`` (beat, node), ``probes``
-        (site, time; an attribute ``points``, (n_sites, 3) mm, puts them on the map), leads (site, time) of any name,
-        and ``phase_singularities``, ``phase_singularity_count``, ``phase_singularity_paths``.
+        (site, time; an attribute ``points``, (n_sites, 3) mm, puts them on the map), leads (site, time) of any name
+        (an attribute ``label`` says what they are, in place of their quantity and reference), and
+        ``phase_singularities``, ``phase_singularity_count``, ``phase_singularity_paths``.
     path
         The file; its folder must exist. Written to a temporary file first, then renamed.
     title
@@ -156,12 +157,13 @@ def _check(data: Mapping[str, xarray.DataArray]) -> None:
 def _facts(simulation: Simulated) -> list[tuple[str, str]]:
     tissue = simulation.tissue
     if isinstance(tissue.domain, Surface):
-        where = f"surface of {tissue.domain.n_points} nodes"
+        where = f"surface of {tissue.domain.n_points:,} nodes"
     else:
         where = f"{' × '.join(map(str, tissue.domain.shape))} cells of {tissue.domain.spacing:g} mm"
     found = [("Membrane", type(simulation.model).__name__), ("Tissue", where)]
     if tissue.n_nodes < tissue.n_points:
-        found.append(("Conducting", f"{tissue.n_nodes} of {tissue.n_points} ({tissue.n_nodes / tissue.n_points:.1%})"))
+        share = 100 * tissue.n_nodes / tissue.n_points
+        found.append(("Conducting", f"{tissue.n_nodes:,} of {tissue.n_points:,} ({share:.1f} %)"))
     return [*found, ("Time step", f"{simulation.dt:g} ms"), ("Duration", f"{simulation.t_end:g} ms")]
 
 
@@ -225,8 +227,8 @@ def _is_leads(name: str, array: xarray.DataArray) -> bool:
 
 def _leads(name: str, array: xarray.DataArray) -> dict[str, Any]:
     recording = Recording.from_xarray(array)
-    about = {"name": name, "label": QUANTITIES[recording.quantity], "reference": recording.reference}
-    return _signals(recording) | about | {"papers": _papers(recording)}
+    label = array.attrs.get("label", f"{QUANTITIES[recording.quantity]}, reference {recording.reference}")
+    return _signals(recording) | {"name": name, "label": label, "papers": _papers(recording)}
 
 
 def _papers(recording: Recording) -> list[dict[str, Any]]:

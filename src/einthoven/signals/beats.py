@@ -359,7 +359,7 @@ def average_beats(
 
 @dataclass(frozen=True)
 class Waves:
-    """Fiducial times of one beat, ms; NaN where not found.
+    """Fiducial times of one beat, ms; NaN where not found, as then are the intervals made of them.
 
     Parameters
     ----------
@@ -390,8 +390,9 @@ def delineate(beat: Recording, *, qrs_peak: float | None = None) -> Waves:
     """Estimate QRS onset and offset and the end of the T wave of one beat, all leads together.
 
     Onset and offset: where the RMS slope over the leads leaves and returns to the level of its quiet parts for at
-    least 12 ms, searched from the steepest part of the QRS complex outwards. T peak: largest RMS potential (against
-    the level before the QRS complex) after the offset. T end: the largest trapezium area on the RMS potential behind
+    least 12 ms, searched from the steepest part of the QRS complex outwards, 150 ms before it and 180 ms behind it; NaN
+    where there is no such quiet part. T peak: largest RMS potential (against the level before the QRS complex) after
+    the offset, so none where onset or offset is missing. T end: the largest trapezium area on the RMS potential behind
     the T peak (Vazquez-Seisdedos et al. 2011, doi:10.1186/1475-925X-10-80).
 
     Parameters
@@ -426,13 +427,16 @@ def delineate(beat: Recording, *, qrs_peak: float | None = None) -> Waves:
         return Waves(*[float("nan")] * 5)
     near = np.ones(beat.n_times, dtype=bool) if qrs_peak is None else np.abs(beat.times - qrs_peak) <= 80.0
     center = int(np.where(near, steep, -1.0).argmax())
-    onset, offset = _quiet_before(steep, center, dt), _quiet_after(steep, center, dt)
-    level = np.median(smooth[:, max(onset - round(20 / dt), 0) : onset + 1], axis=1, keepdims=True)
+    before, after = steep[: center + 1][::-1][: round(150 / dt)], steep[center:][: round(180 / dt)]
+    back, ahead = (_first_quiet(side, steep[center], dt) for side in (before, after))
+    start = center - (len(before) - 1 if back is None else back)
+    stop = center + (len(after) - 1 if ahead is None else ahead)
+    level = np.median(smooth[:, max(start - round(20 / dt), 0) : start + 1], axis=1, keepdims=True)
     power = np.sqrt(((smooth - level) ** 2).mean(axis=0))
-    peak = onset + int(power[onset : offset + 1].argmax())
-    t_peak, t_end = _t_wave(power, offset, dt)
-    clock = [float(beat.times[k]) for k in (onset, peak, offset)]
-    return Waves(*clock, *[float("nan") if k is None else float(beat.times[k]) for k in (t_peak, t_end)])
+    peak = start + int(power[start : stop + 1].argmax())
+    t_peak, t_end = (None, None) if back is None or ahead is None else _t_wave(power, stop, dt)
+    found = (None if back is None else start, peak, None if ahead is None else stop, t_peak, t_end)
+    return Waves(*(float("nan") if k is None else float(beat.times[k]) for k in found))
 
 
 def _threshold(side: np.ndarray, top: float) -> float:
@@ -441,23 +445,13 @@ def _threshold(side: np.ndarray, top: float) -> float:
     return quiet + 0.05 * max(top - quiet, 0.0)
 
 
-def _quiet_before(steep: np.ndarray, center: int, dt: float) -> int:
-    side = steep[: center + 1][::-1]
-    return center - _first_quiet(side[: round(150 / dt)], steep[center], dt)
-
-
-def _quiet_after(steep: np.ndarray, center: int, dt: float) -> int:
-    side = steep[center:]
-    return center + _first_quiet(side[: round(180 / dt)], steep[center], dt)
-
-
-def _first_quiet(side: np.ndarray, top: float, dt: float) -> int:
-    """First frame from which the slope stays below the threshold for 12 ms; the last frame if none."""
+def _first_quiet(side: np.ndarray, top: float, dt: float) -> int | None:
+    """First frame from which the slope stays below the threshold for 12 ms; None if there is none."""
     low = side < _threshold(side, top)
     width = max(round(12.0 / dt), 1)
     run = np.convolve(low, np.ones(width), mode="full")[: len(low)]
     done = np.flatnonzero(run >= width)
-    return int(done[0]) - width + 1 if done.size else len(side) - 1
+    return int(done[0]) - width + 1 if done.size else None
 
 
 def _t_wave(power: np.ndarray, offset: int, dt: float) -> tuple[int | None, int | None]:

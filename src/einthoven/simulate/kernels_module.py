@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, NamedTuple
 
+from einthoven.io import caches
 from einthoven.simulate.kernels import Diffusion, Shape
 
 
@@ -102,17 +103,9 @@ def stamp() -> str:
 
 
 def cache_folder() -> Path:
-    """Where generated modules are kept: below NUMBA_CACHE_DIR where that is set, else in the user's cache."""
+    """Where generated modules are kept: below ``NUMBA_CACHE_DIR`` where that is set, else with all that is cached."""
     named = os.environ.get("NUMBA_CACHE_DIR")
-    if named:
-        return Path(named) / "einthoven-kernels"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "einthoven" / "kernels"
+    return Path(named) / "einthoven-kernels" if named else caches.cache_folder("kernels")
 
 
 def load(source: str) -> ModuleType:

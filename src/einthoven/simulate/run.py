@@ -398,12 +398,16 @@ def _blow_up_sentence(trouble: BlowUp, monodomain: Monodomain, dt: float) -> str
 
 @contextmanager
 def _deferred_interrupt(wanted: bool) -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that the loop ends between steps; a second one acts at once."""
+    """Turn the first Ctrl-C into an event, so that the loop ends between steps; a second one acts at once.
+
+    Where Ctrl-C is ignored, as in a process that a shell started in the background, it stays ignored.
+    """
     event = threading.Event()
-    if not wanted or threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not wanted or not in_main or previous is signal.SIG_IGN:
         yield event
         return
-    previous = signal.getsignal(signal.SIGINT)
 
     def heard(number: int, frame: Any) -> None:
         del number, frame

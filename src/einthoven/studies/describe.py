@@ -76,7 +76,7 @@ def describe_recording(recording: Recording) -> str:
 
 
 def describe_installation() -> dict[str, Any]:
-    """Versions, machine, threads and where data is looked for."""
+    """Versions, machine, threads, where data is looked for and what is cached where."""
     from numba import get_num_threads
 
     from einthoven.inverse.registry import METHODS, RULES
@@ -85,6 +85,18 @@ def describe_installation() -> dict[str, Any]:
     facts |= machine()
     facts["numba_threads"] = get_num_threads()
     facts["EINTHOVEN_DATA_DIR"] = os.environ.get("EINTHOVEN_DATA_DIR", "not set: datasets are downloaded")
+    facts |= {f"cache_{name}": str(folder) for name, folder in _caches().items()}
     facts["methods"] = " ".join(METHODS)
     facts["rules"] = " ".join(RULES)
     return facts
+
+
+def _caches() -> dict[str, Path]:
+    from einthoven.io.caches import cache_folder
+    from einthoven.simulate import kernels_module
+
+    return {
+        "kernels": kernels_module.cache_folder(),
+        "beats": cache_folder("beats"),
+        "datasets": cache_folder("datasets"),
+    }

@@ -196,17 +196,20 @@ def activation_map(potentials: Recording, recording: Recording, surface: Surface
 
 
 def _qrs_window(recording: Recording) -> tuple[float, float] | None:
-    """QRS complex of the leads with a margin, ms; None where none is found."""
+    """QRS complex of the leads with a margin, ms, up to the end of the recording on a side where none is found.
+
+    None where neither its onset nor its offset is found.
+    """
     from einthoven.signals.beats import delineate
 
     try:
         waves = delineate(recording)
     except InputError:
         return None
-    if not np.isfinite(waves.qrs_onset):
+    if not np.isfinite([waves.qrs_onset, waves.qrs_offset]).any():
         return None
-    start = max(waves.qrs_onset - QRS_MARGIN, recording.times[0])
-    return float(start), float(min(waves.qrs_offset + QRS_MARGIN, recording.times[-1]))
+    start = np.fmax(waves.qrs_onset - QRS_MARGIN, recording.times[0])
+    return float(start), float(np.fmin(waves.qrs_offset + QRS_MARGIN, recording.times[-1]))
 
 
 def _noise(settings: ImagingSettings, recording: Recording) -> NoiseCovariance | None:

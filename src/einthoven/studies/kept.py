@@ -7,7 +7,6 @@ computed anew. Deleting the folder costs time, nothing else.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from einthoven.core import InputError, Recording
+from einthoven.io import caches
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.store import CellResult, ResultsStore
 
@@ -28,12 +28,8 @@ MOST_CELLS = 12
 
 
 def cache_folder() -> Path:
-    """Where cells are kept: ``built-in`` in ``EINTHOVEN_CACHE_DIR``, or else in the user's cache folder."""
-    import pooch
-
-    from einthoven.datasets.registry import CACHE_DIR
-
-    return Path(os.environ.get(CACHE_DIR) or pooch.os_cache("einthoven")) / "built-in"
+    """Where cells are kept."""
+    return caches.cache_folder("beats")
 
 
 @cache

@@ -88,8 +88,8 @@ class Cost:
             span += f" to {_duration(self.longest_seconds)}"
         busy = "; other programs use the processors, which may make it several times longer" if self.busy else ""
         return (
-            f"{runs}{self.nodes:,} cells x {self.steps:,} steps; about {_size(self.memory)} of memory and {span} at "
-            f"{self.rate / 1e6:.3g} million cell-steps/s{busy}"
+            f"{runs}{self.nodes:,} cells x {self.steps:,} steps; about {_size(self.memory)} of memory and {span} of "
+            f"stepping at {self.rate / 1e6:.3g} million cell-steps/s{busy}"
         )
 
 
@@ -333,7 +333,7 @@ def _is_busy() -> bool:
 
 
 def _memory(prepared: Prepared) -> int:
-    """Bytes of state, coupling, geometry, parameters and lead fields, about; 200 MB for Python and its libraries."""
+    """Bytes of state, coupling, geometry, parameters and lead fields, about; 400 MB for Python and libraries."""
     import jax
 
     monodomain = prepared.monodomain
@@ -344,7 +344,7 @@ def _memory(prepared: Prepared) -> int:
     coupling = sum(v.nbytes for v in vars(tissue.coupling).values() if isinstance(v, np.ndarray))
     matrices = [getattr(getattr(keep, "lead_field", None), "matrix", None) for keep in prepared.keeps]
     leads = sum(matrix.nbytes for matrix in matrices if isinstance(matrix, np.ndarray))
-    return int(200e6 + n * per_node + 2 * varied + 3 * coupling + leads)
+    return int(400e6 + n * per_node + 2 * varied + 3 * coupling + leads)
 
 
 def _size(n_bytes: int | float) -> str:

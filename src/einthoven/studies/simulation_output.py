@@ -38,6 +38,8 @@ COMPARED = (
     "singularity_longest_ms",
     "unreached_cells",
 )
+#: What leads at positions are: they belong to no torso.
+INFINITE_BATH = "potential at electrodes in an infinite bath, zero far away"
 #: Writes ``report.html``: `einthoven.report.simulation_page.write_simulation_page`.
 Page = Callable[..., object]
 
@@ -163,7 +165,8 @@ def torso_metrics(ecg: Recording, lat: np.ndarray) -> dict[str, Any]:
 
     What the QRS complex shows is known in a simulation: it lasts from the first activation to the last. (In leads
     without noise a slow QRS complex and the T wave that begins before its end cannot be told apart.) The end of the T
-    wave is read off the leads; None where their QRS complex does not end with the activation.
+    wave is read off the leads; None where their QRS complex does not end with the activation, or is not told from what
+    surrounds it.
     """
     first = lat[0][np.isfinite(lat[0])]
     if not first.size:
@@ -222,7 +225,7 @@ def write_run(
     about = provenance(prepared.study, version) | {"key": key}
     if simulation.resumed_at is not None:
         about["resumed_at_ms"] = simulation.resumed_at
-    notes = _notes(prepared)
+    notes = _notes(prepared, row)
     with staged(out, owned=OWNED) as stage:
         _write_study(prepared.study, stage / "study.toml")
         write_toml(stage / "run.toml", about)
@@ -345,6 +348,8 @@ def write_page(
         points = _padded(prepared.study.keep.probes.points.values())
         data["probes"] = data["probes"].assign_attrs(points=points)
     study = prepared.study
+    if "ecg" in data and study.ecg is not None and study.ecg.torso is None:
+        data["ecg"] = data["ecg"].assign_attrs(label=INFINITE_BATH)
     page(
         replace(simulation, data=data),
         path,
@@ -372,8 +377,20 @@ def _padded(points: Any) -> np.ndarray:
     return np.array([[*p, 0.0, 0.0][:3] for p in points], dtype=np.float64)
 
 
-def _notes(prepared: Prepared) -> tuple[str, ...]:
-    if not prepared.unreached:
-        return ()
-    share = prepared.unreached / prepared.monodomain.tissue.n_nodes
-    return (f"{prepared.unreached} cells ({share:.2%}) are cut off from every stimulus and stay at rest.",)
+def _notes(prepared: Prepared, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """One sentence for what the numbers of a run lack."""
+    notes = []
+    if prepared.unreached:
+        share = prepared.unreached / prepared.monodomain.tissue.n_nodes
+        notes.append(f"{prepared.unreached} cells ({share:.2%}) are cut off from every stimulus and stay at rest.")
+    if row.get("activated") == 0:
+        notes.append("No cell was activated: see the stimuli and the level of keep.activation.")
+    elif row.get("duration_ms", 0) is None:
+        level, end = row["duration_level_mv"], row["t_end_ms"]
+        notes.append(f"No cell recovers to {level:g} mV within {end:g} ms: no action potential duration is given.")
+    if row.get("activated", 0) > 0 and row.get("qt_ms", 0) is None:
+        notes.append(
+            "QT is not given: the leads lack quiet before or behind the QRS complex, or the end of the T wave; "
+            "lengthen time.t_end, or let the beat begin later."
+        )
+    return tuple(notes)

@@ -634,6 +634,8 @@ class SimulationStudy(Table):
             if steps < 1 or abs(length - steps * dt) > 1e-6 * dt * steps:
                 nearest = f"{max(steps, 1) * dt:.10g}"
                 raise _fault("fit", name, f"must be a multiple of time.dt = {dt:g}; got {length:g}, nearest {nearest}")
+            if length > self.time.t_end:
+                raise _fault("fit", name, f"must be at most time.t_end = {self.time.t_end:g} ms; got {length:g}")
         return self
 
     @property

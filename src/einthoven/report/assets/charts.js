@@ -168,7 +168,8 @@ const Charts = (() => {
       for (const v of x.ticks) {
         const at = Math.round(this.px(v)) + 0.5;
         c.beginPath(); c.moveTo(at, top); c.lineTo(at, top + this.height); c.stroke();
-        c.fillText(x.text(v), at, top + this.height + 5);
+        const furthest = this.host.clientWidth - 1 - c.measureText(x.text(v)).width / 2;
+        c.fillText(x.text(v), Math.min(at, furthest), top + this.height + 5);
       }
       c.fillStyle = css("--text");
       c.fillText(xLabel, left + this.width / 2, top + this.height + 21);

@@ -327,14 +327,15 @@ const Sheets = (() => {
       if (!label) return;
       c.font = "600 " + FONT;
       const right = x + 8 + c.measureText(label).width < this.over.clientWidth - 2;
+      const line = y - 16 > this.corner[1] - this.slice.height * this.cell[1] ? y - 8 : y + 10;  // below a mark at the upper rim
       c.textAlign = right ? "left" : "right";
       c.textBaseline = "middle";
       c.lineWidth = 3;
       c.strokeStyle = "rgb(255 255 255 / 0.9)";
       c.lineJoin = "round";
-      c.strokeText(label, x + (right ? 8 : -8), y - 8);
+      c.strokeText(label, x + (right ? 8 : -8), line);
       c.fillStyle = "#14181f";
-      c.fillText(label, x + (right ? 8 : -8), y - 8);
+      c.fillText(label, x + (right ? 8 : -8), line);
       c.font = FONT;
     }
 

@@ -273,7 +273,7 @@
     const set = leads[state.set], names = set.names;
     charts.lead.set(names.map((name, i) => ({ x: set.times, y: set.row(i), color: lineColor(i, names.length), width: 1.5, name }))
       .filter((_, i) => !hidden.lead.has(i)));
-    $("lead-line").textContent = `${set.label}${set.reference ? `, reference ${set.reference}` : ""}`;
+    $("lead-line").textContent = set.label;
     legend("lead", names, leadChart);
   }
 
@@ -328,7 +328,7 @@
     const draw = () => {
       const chosen = all[Number($("paper-layout").value)];
       $("paper").replaceChildren(paperDrawing(chosen));
-      $("paper-line").textContent = `${chosen.note.replaceAll("   ", ", ")}; to scale when printed at 100 %, twice as large here`;
+      $("paper-line").textContent = `${chosen.note.replaceAll("   ", ", ")}; to scale when printed at 100 %, not on the screen`;
     };
     $("paper-layout").addEventListener("change", draw);
     draw();
@@ -532,7 +532,7 @@
     $("case-line").textContent = kept.length ? "Simulated: transmembrane potential in mV, times in ms" : "Nothing was kept of this simulation but its summary";
     for (const [name, text] of data.facts) Kit.fact(name, text);
     $("summary-card").hidden = !Object.keys(data.summary).length;
-    Kit.provenance($("summary"), withUnits(data.summary));
+    Kit.provenance($("summary"), withUnits(Object.fromEntries(Object.entries(data.summary).map(([k, v]) => [k, v ?? MISSING[k] ?? null]))));
     Kit.provenance($("provenance"), data.provenance);
     const shown = kept.length ? { "arrays": "movies are rounded to 1/2046 of their range, signals to 1/65534" } : {};
     data.notes.forEach((note, i) => { shown[data.notes.length > 1 ? `left out (${i + 1})` : "left out"] = note; });
@@ -546,6 +546,12 @@
     ecg_largest_lead: "Largest in lead", seconds: "Time of stepping_s", cell_steps_per_second: "Cell-steps per second", singularities_mean: "Singularities, mean",
     singularities_most: "Singularities, at most", singularity_longest_ms: "Longest path_ms",
   };
+  /** What is said of a measurement that could not be made. */
+  const MISSING = {
+    activation_time_ms: "not activated", last_activation_ms: "not activated", cv_mm_per_ms: "not known", duration_ms: "not recovered by the end",
+    apd90_ms: "not recovered by the end", qrs_ms: "not activated", qt_ms: "not seen in the leads",
+  };
+  const COUNTS = ["cells", "steps", "unreached_cells"];
   const UNITS = { mm_per_ms: "mm/ms", ms: "ms", mv: "mV", mm: "mm", hz: "Hz", s: "s", percent: "%" };
 
   /** Metrics as people read them: known names in words, a unit at the end of a name behind the value, shares in percent. */
@@ -555,6 +561,7 @@
       const [, name, unit] = /^(.*?)_(mm_per_ms|ms|mv|mm|hz|s|percent)$/i.exec(WORDS[key] ?? key) ?? [null, WORDS[key] ?? key, null];
       const shown = unit ?? (name.endsWith(" share") ? "percent" : null);
       if (typeof value !== "number") return [capital(name), value];
+      if (COUNTS.includes(key)) return [capital(name), value.toLocaleString("en-US")];
       if (key === "cell_steps_per_second") return [name, `${significant(value / 1e6)} million`];
       if (!shown) return [capital(name), value];
       return [capital(name), `${significant(unit ? value : 100 * value)} ${UNITS[shown.toLowerCase()]}`];
