@@ -11,6 +11,7 @@ from einthoven.core import (
     Region,
     Source,
     Surface,
+    Tetrahedra,
     VolumeConductor,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "Region",
     "Source",
     "Surface",
+    "Tetrahedra",
     "VolumeConductor",
     "__version__",
 ]

@@ -9,6 +9,7 @@ from einthoven.core.recording import QUANTITIES, Quantity, Recording
 from einthoven.core.sites import Electrodes
 from einthoven.core.solver import Capabilities, Reconstruction, Solver, WeightCurve, matched_data
 from einthoven.core.surface import Surface
+from einthoven.core.tetrahedra import Tetrahedra
 
 __all__ = [
     "QUANTITIES",
@@ -27,6 +28,7 @@ __all__ = [
     "Solver",
     "Source",
     "Surface",
+    "Tetrahedra",
     "VolumeConductor",
     "WeightCurve",
     "matched_data",

@@ -1,11 +1,12 @@
 """What is asked of diffusivities, fibers and masks before a tissue is made."""
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from einthoven.core import GeometryError, InputError, Surface
+from einthoven.core import GeometryError, InputError, Surface, Tetrahedra
 from einthoven.core.errors import some
 from einthoven.tissue.grid import Grid
 
@@ -22,7 +23,9 @@ TANGENT = 0.2
 ROUNDING = 1e-13
 
 
-def checked_mask(domain: Grid | Surface, conducting: Bool[np.ndarray, "..."] | None) -> Bool[np.ndarray, " n_points"]:
+def checked_mask(
+    domain: Grid | Surface | Tetrahedra, conducting: Bool[np.ndarray, "..."] | None, where: str = "tissue"
+) -> Bool[np.ndarray, " n_points"]:
     """Flat mask of the domain's points; None is all of them."""
     if conducting is None:
         return np.ones(domain.n_points, dtype=bool)
@@ -30,12 +33,12 @@ def checked_mask(domain: Grid | Surface, conducting: Bool[np.ndarray, "..."] | N
     shape = domain.shape if isinstance(domain, Grid) else (domain.n_points,)
     if mask.dtype != bool or mask.shape not in (shape, (domain.n_points,)):
         raise InputError(
-            f"tissue: conducting must be a mask of {shape} or {(domain.n_points,)} booleans; got {mask.shape} of "
+            f"{where}: conducting must be a mask of {shape} or {(domain.n_points,)} booleans; got {mask.shape} of "
             f"{mask.dtype}. One value per {'cell' if isinstance(domain, Grid) else 'node'} of the domain."
         )
     if not mask.any():
         raise InputError(
-            f"tissue: none of the {domain.n_points} points conducts, so there is nothing to simulate. Lower the "
+            f"{where}: none of the {domain.n_points} points conducts, so there is nothing to simulate. Lower the "
             "density of fibrosis, or is the mask inverted?"
         )
     return mask.reshape(-1)
@@ -55,7 +58,9 @@ def check_surface(surface: Surface, conducting: Bool[np.ndarray, " n_points"]) -
         )
 
 
-def per_node(values: np.ndarray, conducting: Bool[np.ndarray, " n_points"], name: str) -> np.ndarray:
+def per_node(
+    values: np.ndarray, conducting: Bool[np.ndarray, " n_points"], name: str, where: str = "tissue"
+) -> np.ndarray:
     """Values of the conducting points, from one per point or one per conducting point."""
     n_points, n_nodes = len(conducting), int(conducting.sum())
     if len(values) == n_nodes:
@@ -63,9 +68,20 @@ def per_node(values: np.ndarray, conducting: Bool[np.ndarray, " n_points"], name
     if len(values) == n_points:
         return values[conducting]
     raise InputError(
-        f"tissue: {name} must have one value per point of the domain ({n_points}) or per conducting point ({n_nodes}); "
-        f"got {len(values)}."
+        f"{where}: {name} must have one value per point of the domain ({n_points}) or per conducting point "
+        f"({n_nodes}); got {len(values)}."
     )
+
+
+class Quantity(NamedTuple):
+    """How messages call a positive tensor of the tissue."""
+
+    where: str
+    name: str
+    unit: str
+
+
+DIFFUSIVITY = Quantity("tissue", "diffusivity", "mm2/ms")
 
 
 def checked_diffusivity(
@@ -73,18 +89,25 @@ def checked_diffusivity(
 ) -> Float[np.ndarray, "..."]:
     """Diffusivity of the conducting points: shape (), (n_nodes,), (d, d) or (n_nodes, d, d)."""
     d = domain.dimension if isinstance(domain, Grid) else 3
-    values = np.asarray(diffusivity, dtype=np.float64)
+    values, largest = checked_tensors(diffusivity, d, conducting, DIFFUSIVITY)
+    check_plausible(largest)
+    return values
+
+
+def checked_tensors(
+    given: np.ndarray, d: int, conducting: Bool[np.ndarray, " n_points"], of: Quantity
+) -> tuple[Float[np.ndarray, "..."], float]:
+    """A positive quantity of the conducting points: shape (), (n_nodes,), (d, d) or (n_nodes, d, d); its largest."""
+    values = np.asarray(given, dtype=np.float64)
     if values.ndim not in (0, 1, 2, 3) or (values.ndim >= 2 and values.shape[-2:] != (d, d)):
         raise InputError(
-            f"tissue: diffusivity must be a number, one per point, one {d} x {d} tensor or one per point; got shape "
+            f"{of.where}: {of.name} must be a number, one per point, one {d} x {d} tensor or one per point; got shape "
             f"{values.shape}."
         )
     if values.ndim in (1, 3):
-        values = per_node(values, conducting, "diffusivity")
-    _check_finite(values.reshape(len(values) if values.ndim in (1, 3) else 1, -1), "diffusivity")
-    largest = _check_tensors(values) if values.ndim >= 2 else _check_numbers(values)
-    check_plausible(largest)
-    return values
+        values = per_node(values, conducting, of.name, of.where)
+    _check_finite(values.reshape(len(values) if values.ndim in (1, 3) else 1, -1), of.name, of.where)
+    return values, _check_tensors(values, of) if values.ndim >= 2 else _check_numbers(values, of)
 
 
 def check_plausible(largest: float) -> None:
@@ -137,34 +160,36 @@ def _tangent(surface: Surface, fibers: np.ndarray, conducting: np.ndarray) -> np
     return along / length[:, None]
 
 
-def _check_finite(rows: np.ndarray, name: str) -> None:
+def _check_finite(rows: np.ndarray, name: str, where: str = "tissue") -> None:
     wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if wrong.size:
-        raise InputError(f"tissue: {name} must be finite; at nodes {some(wrong)} it is NaN or infinite.")
+        raise InputError(f"{where}: {name} must be finite; at nodes {some(wrong)} it is NaN or infinite.")
 
 
-def _check_numbers(values: np.ndarray) -> float:
+def _check_numbers(values: np.ndarray, of: Quantity) -> float:
     wrong = np.flatnonzero(np.atleast_1d(values) <= 0)
     if wrong.size:
         raise InputError(
-            f"tissue: diffusivity must be positive; at nodes {some(wrong)} it is not (down to {np.min(values):g}). "
+            f"{of.where}: {of.name} must be positive; at nodes {some(wrong)} it is not (down to {np.min(values):g}). "
             "Cells that do not conduct are taken out by the mask `conducting`."
         )
     return float(values.max())
 
 
-def _check_tensors(values: np.ndarray) -> float:
+def _check_tensors(values: np.ndarray, of: Quantity) -> float:
     tensors = values.reshape(-1, *values.shape[-2:])
     diagonal = np.diagonal(tensors, axis1=1, axis2=2)
     wrong = np.flatnonzero(_asymmetry(tensors) > 1e-9 * np.abs(diagonal).max(axis=1))
     if wrong.size:
-        raise InputError(f"tissue: diffusion tensors must be symmetric; those of nodes {some(wrong)} are not.")
+        raise InputError(
+            f"{of.where}: tensors of the {of.name} must be symmetric; those of nodes {some(wrong)} are not."
+        )
     wrong = np.flatnonzero(~_is_positive(tensors, diagonal))
     if wrong.size:
         smallest = np.linalg.eigvalsh(tensors[wrong]).min()
         raise InputError(
-            f"tissue: diffusion tensors must be positive definite; those of nodes {some(wrong)} are not (smallest "
-            f"eigenvalue {smallest:.3g} mm2/ms). Give conduction across the fibers a small positive value."
+            f"{of.where}: tensors of the {of.name} must be positive definite; those of nodes {some(wrong)} are not "
+            f"(smallest eigenvalue {smallest:.3g} {of.unit}). Give conduction across the fibers a small positive value."
         )
     return float(diagonal.max())
 

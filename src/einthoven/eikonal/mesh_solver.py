@@ -1,0 +1,249 @@
+"""The eikonal equation on triangles and tetrahedra: metric of the cells, times, and derivatives by the tensors."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from einthoven.core import GeometryError, Surface, Tetrahedra
+from einthoven.core.errors import some
+from einthoven.eikonal.marched import Marched
+from einthoven.eikonal.threads import on_threads
+
+_EDGES = {3: ((0, 1), (0, 2), (1, 2)), 4: ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))}
+
+
+class Cells(NamedTuple):
+    """The cells in which a wave runs, in the numbering of the conducting nodes, with lists of the cells of each node.
+
+    A cell that lost some of its corners to cells that do not conduct names one of the others again: an edge or a side
+    of it is left. `frames` (n_cells, 3, d) are orthonormal: tangents of triangles, the axes in tetrahedra.
+    """
+
+    corners: Int[np.ndarray, "n_cells k"]
+    weights: Float[np.ndarray, "n_cells k"]  # of the corners in the cell's mean tensor
+    edges: Float[np.ndarray, "n_cells n_edges d"]
+    frames: Float[np.ndarray, "n_cells 3 d"]
+    starts: Int[np.ndarray, " n_nodes_and_1"]
+    of_node: Int[np.ndarray, " n"]
+
+
+@dataclass(frozen=True, eq=False)
+class MeshSolver:
+    """Solver on a surface or a tetrahedral mesh, linear in every cell, of first order.
+
+    Parameters
+    ----------
+    domain
+        Where the wave runs.
+    conducting
+        Which of its points hold cells, shape (n_points,).
+    """
+
+    domain: Surface | Tetrahedra
+    conducting: Bool[np.ndarray, " n_points"]
+
+    @property
+    def dimension(self) -> int:
+        """Of the tensors."""
+        return 3
+
+    @cached_property
+    def points(self) -> Float[np.ndarray, "n_nodes 3"]:
+        """Coordinates of the nodes, mm."""
+        return self.domain.points[self.conducting]
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The mesh less what does not conduct."""
+        all_corners = self.domain.triangles if isinstance(self.domain, Surface) else self.domain.cells
+        index = np.where(self.conducting, np.cumsum(self.conducting) - 1, -1)
+        corners = index[all_corners]
+        corners = corners[(corners >= 0).sum(axis=1) >= 2]
+        present = corners >= 0
+        first = np.take_along_axis(corners, present.argmax(axis=1)[:, None], axis=1)
+        corners = np.where(present, corners, first)
+        lonely = np.setdiff1d(np.arange(len(self.points)), corners)
+        if lonely.size:
+            raise GeometryError(
+                f"{self.domain.name}: nodes {some(np.flatnonzero(self.conducting)[lonely])} conduct, but belong to no "
+                "cell. Take them out by the mask `conducting`."
+            )
+        places = self.points[corners]
+        edges = np.stack([places[:, j] - places[:, i] for i, j in _EDGES[corners.shape[1]]], axis=1)
+        frames = _tangents(edges) if corners.shape[1] == 3 else np.broadcast_to(np.eye(3), (len(corners), 3, 3))
+        order = np.argsort(corners.reshape(-1), kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(corners.reshape(-1), minlength=len(self.points)))])
+        return Cells(
+            corners.astype(np.int32),
+            present / present.sum(axis=1, keepdims=True),
+            edges @ frames,
+            frames,
+            starts,
+            (order // corners.shape[1]).astype(np.int32),
+        )
+
+    @cached_property
+    def neighborhoods(self) -> Any:
+        """Sparse matrix of the nodes at most two cells away from each node."""
+        from scipy.sparse import csr_array
+
+        corners = self.cells.corners
+        entries = np.ones(corners.size), (np.repeat(np.arange(len(corners)), corners.shape[1]), corners.reshape(-1))
+        incidence = csr_array(entries, shape=(len(corners), len(self.points)))
+        once = incidence.T @ incidence
+        return csr_array(once @ once)
+
+    @cached_property
+    def tree(self) -> Any:
+        """For the nearest node."""
+        from scipy.spatial import KDTree
+
+        return KDTree(self.points)
+
+    @cached_property
+    def typical_edge(self) -> float:
+        """Mean length of the edges, mm."""
+        return float(np.sqrt((self.cells.edges**2).sum(axis=2)).mean())
+
+    def at(self, nodes: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... 3"]:
+        """Coordinates of some nodes, mm."""
+        return self.points[nodes]
+
+    def medium(self, squared_speed: Float[np.ndarray, "..."]) -> "MeshMedium":
+        """Compute the metric from V, shape (), (n_nodes,), (3, 3) or (n_nodes, 3, 3), mm2/ms2."""
+        return MeshMedium(self, squared_speed)
+
+
+@dataclass(frozen=True, eq=False)
+class MeshMedium:
+    """A mesh with its squared-speed tensors."""
+
+    solver: MeshSolver
+    squared_speed: Float[np.ndarray, "..."]
+
+    @cached_property
+    def metric(self) -> Float[np.ndarray, "n_cells d d"]:
+        """Inverse of the tangential part of each cell's mean tensor, ms2/mm2."""
+        cells, v = self.solver.cells, self.squared_speed
+        d = cells.frames.shape[-1]
+        if v.ndim < 2:
+            mean = np.broadcast_to(v, len(cells.corners)) if v.ndim == 0 else (cells.weights * v[cells.corners]).sum(1)
+            return np.eye(d) / mean[:, None, None]
+        mean = v[None] if v.ndim == 2 else np.einsum("ck,ckij->cij", cells.weights, v[cells.corners])
+        return np.linalg.inv(cells.frames.transpose(0, 2, 1) @ mean @ cells.frames)
+
+    @cached_property
+    def squares(self) -> Float[np.ndarray, "n_cells n_edges"]:
+        """Squared lengths of the edges in the metric, ms2."""
+        edges = self.solver.cells.edges
+        return np.ascontiguousarray(np.einsum("cei,cij,cej->ce", edges, self.metric, edges))
+
+    @cached_property
+    def acute(self) -> Bool[np.ndarray, "n_cells k"]:
+        """Corners without an obtuse angle in the metric."""
+        from einthoven.eikonal import kernels_mesh
+
+        corners = self.solver.cells.corners
+        out = np.empty(corners.shape, dtype=bool)
+        kernels_mesh.acute(self.squares, corners.shape[1], out)
+        return out
+
+    def march(self, seeds: Int[np.ndarray, "k n_seeds"], seed_times: Float[np.ndarray, "k n_seeds"]) -> Marched:
+        """Times of arrival from seeds, for many right-hand sides."""
+        from einthoven.eikonal import kernels_mesh
+
+        cells = self.solver.cells
+        times = np.full((len(seeds), len(self.solver.points)), np.inf)
+        how = np.full(times.shape, -1, dtype=np.int32)
+        given = (cells.corners, self.squares, self.acute, cells.starts, cells.of_node)
+        on_threads(kernels_mesh.march, [(*given, *row) for row in zip(seeds, seed_times, times, how, strict=True)])
+        order = np.argsort(times, axis=1, kind="stable").astype(np.int32)
+        return Marched(times, how, order, np.isfinite(times).sum(axis=1))
+
+    def pull_back(
+        self, marched: Marched, adjoint: Float[np.ndarray, "k n_nodes"], n_seeds: int
+    ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "k n_seeds"]]:
+        """Derivatives by V (in its shape, summed over right-hand sides) and by the seeds' times."""
+        from einthoven.eikonal import kernels_mesh
+
+        cells = self.solver.cells
+        of_squares, of_seeds = np.zeros_like(self.squares), np.zeros((len(adjoint), n_seeds))
+        for k in range(len(adjoint)):
+            nodes, shares = self._parents(marched.times[k], marched.how[k])
+            total = passed_back(nodes, shares, adjoint[k])
+            kernels_mesh.of_edges(cells.corners, self.squares, marched.how[k], shares, total, of_squares, of_seeds[k])
+        return self._of_tensors(of_squares), of_seeds
+
+    def first_seeds(self, marched: Marched) -> Int[np.ndarray, "k n_nodes"]:
+        """Which seed's wave came to each node, -1 where none came."""
+        from einthoven.eikonal import kernels_mesh
+
+        out = np.empty(marched.times.shape, np.int64)
+        for k, how in enumerate(marched.how):
+            nodes, shares = self._parents(marched.times[k], how)
+            order = np.empty(len(how), np.int32)
+            if kernels_mesh.parents_first(nodes, order) < len(how):
+                order = marched.order[k]
+            kernels_mesh.first_seeds(nodes, shares, how, order, out[k])
+        return out
+
+    def _parents(
+        self, times: Float[np.ndarray, " n"], how: Int[np.ndarray, " n"]
+    ) -> tuple[Int[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+        """The nodes that decided each node, -1 where there are fewer, and their shares."""
+        from einthoven.eikonal import kernels_mesh
+
+        nodes, shares = np.empty((len(times), 3), np.int32), np.empty((len(times), 3))
+        kernels_mesh.parents(self.solver.cells.corners, self.squares, times, how, nodes, shares)
+        return nodes, shares
+
+    def _of_tensors(self, of_squares: Float[np.ndarray, "n_cells n_edges"]) -> Float[np.ndarray, "..."]:
+        """From derivatives by squared lengths e^T M e to those by V, M the inverse of its tangential part."""
+        cells, v = self.solver.cells, self.squared_speed
+        across = np.einsum("cij,cej->cei", self.metric, cells.edges)
+        of_cells = -np.einsum("ce,cei,cej->cij", of_squares, across, across)
+        if v.ndim < 2:
+            traces = np.trace(of_cells, axis1=1, axis2=2)
+            if v.ndim == 0:
+                return traces.sum()
+            return np.bincount(cells.corners.reshape(-1), (traces[:, None] * cells.weights).reshape(-1), len(v))
+        full = cells.frames @ of_cells @ cells.frames.transpose(0, 2, 1)
+        if v.ndim == 2:
+            return full.sum(axis=0)
+        out = np.zeros_like(v)
+        np.add.at(out, cells.corners, cells.weights[:, :, None, None] * full[:, None])
+        return out
+
+
+def passed_back(
+    nodes: Int[np.ndarray, "n 3"], shares: Float[np.ndarray, "n 3"], adjoint: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Solve (I - W)^T x = adjoint, W the shares of the parents: in reverse order, or as sparse system in a cycle."""
+    from einthoven.eikonal import kernels_mesh
+
+    order = np.empty(len(nodes), np.int32)
+    if kernels_mesh.parents_first(nodes, order) == len(nodes):
+        total = adjoint.copy()
+        kernels_mesh.pass_back(nodes, shares, order, total)
+        return total
+    from scipy.sparse import csc_array, eye_array
+    from scipy.sparse.linalg import spsolve
+
+    child, which = np.nonzero(nodes >= 0)
+    w = csc_array((shares[child, which], (nodes[child, which], child)), shape=(len(nodes), len(nodes)))
+    return np.asarray(spsolve(csc_array(eye_array(len(nodes)) - w), adjoint))
+
+
+def _tangents(edges: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3 2"]:
+    """Two orthonormal tangents of each triangle (of an edge: along it, and any across)."""
+    longest = np.take_along_axis(edges, (edges**2).sum(axis=2).argmax(axis=1)[:, None, None], axis=1)[:, 0]
+    first = longest / np.linalg.norm(longest, axis=1, keepdims=True)
+    normals = np.cross(edges[:, 0], edges[:, 1])
+    size = np.linalg.norm(normals, axis=1, keepdims=True)
+    any_across = np.cross(first, np.eye(3)[np.abs(first).argmin(axis=1)])
+    normals = np.where(size > 1e-12 * (longest**2).sum(axis=1, keepdims=True), normals, any_across)
+    second = np.cross(normals, first)
+    return np.stack([first, second / np.linalg.norm(second, axis=1, keepdims=True)], axis=2)
