@@ -15,8 +15,18 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+# Beside other work, threads of BLAS wait for each other, spinning: up to 15 times the processor time. The workers of
+# pytest-xdist inherit this before they load NumPy.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # most of the time of tests in JAX is compilation
 os.environ.setdefault("XLA_FLAGS", "--xla_llvm_disable_expensive_passes=true --xla_backend_optimization_level=0")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: what is left at the end is quick, so that no worker waits long for the other."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

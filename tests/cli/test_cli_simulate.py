@@ -195,20 +195,34 @@ def test_an_interruption_says_where_it_stopped_and_how_to_go_on(einthoven, study
     assert outcome.err == f"error: {told}\n"
 
 
+#: Looks follow each other for 400 ms, a beat.
+BEAT = STUDY.replace("t_end = 60.0", "t_end = 400.0").replace("every = 5.0", "every = 50.0")
+#: The command with a checkpoint after every tenth of a second, slow enough to be stopped long before its end.
+SLOWLY = """
+import time
+from einthoven.cli import main
+from einthoven.simulate import engine, run
+run.CHECKPOINT_SECONDS = 0.1
+advance = engine.Engine.advance
+def slow(self, *given):
+    time.sleep(0.01)
+    advance(self, *given)
+engine.Engine.advance = slow
+main.run()
+"""
+
+
 @pytest.mark.slow
 def test_a_real_ctrl_c_is_gone_on_from(einthoven, study, tmp_path):
     """The command in a process of its own, interrupted while it steps."""
-    study.write_text(STUDY.replace("t_end = 60.0", "t_end = 12000.0").replace("every = 5.0", "every = 100.0"))
+    study.write_text(BEAT)
     out = tmp_path / "out"
-    code = (
-        "from einthoven.simulate import run; run.CHECKPOINT_SECONDS = 0.1; from einthoven.cli import main; main.run()"
-    )
     words = ["simulate", str(study), "--out", str(out), "--no-page"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOWLY, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    assert "240,000 steps" in process.stdout.readline()
+    assert "8,000 steps" in process.stdout.readline()
     checkpoint = out / ".unfinished" / "results.checkpoint.npz"
     while not checkpoint.exists():
         assert process.poll() is None, process.communicate()
@@ -244,11 +258,6 @@ def test_out_below_a_file_is_refused(einthoven, study, tmp_path):
     refused(einthoven("simulate", study, "--out", tmp_path / "file" / "x"), r"Not a directory.*Choose another --out")
 
 
-LONG = STUDY.replace("t_end = 60.0", "t_end = 4000.0").replace("every = 5.0", "every = 50.0")
-#: The command with a checkpoint after every tenth of a second.
-OFTEN = "from einthoven.simulate import run; run.CHECKPOINT_SECONDS = 0.1; from einthoven.cli import main; main.run()"
-
-
 def stored_bytes(out: Path) -> dict[str, bytes]:
     """Every chunk of the results."""
     root = out / "results.zarr"
@@ -257,10 +266,10 @@ def stored_bytes(out: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(einthoven, study, tmp_path):
-    study.write_text(LONG.replace("t_end = 4000.0", "t_end = 8000.0"))
+    study.write_text(BEAT)
     words = ["simulate", str(study), "--no-page", "--out"]
     checkpoint = tmp_path / "killed" / ".unfinished" / "results.checkpoint.npz"
-    process = subprocess.Popen([sys.executable, "-c", OFTEN, *words, str(tmp_path / "killed")], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, *words, str(tmp_path / "killed")], stdout=subprocess.PIPE)
     while not checkpoint.exists():
         assert process.poll() is None
         time.sleep(0.02)
@@ -279,11 +288,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(einthoven, study, tmp_
 
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_files_is_a_full_disk(einthoven, study, tmp_path):
-    study.write_text(LONG)
+    study.write_text(BEAT)
     words = ["simulate", str(study), "--no-page", "--out", str(tmp_path / "out")]
     assert einthoven("simulate", study, "--check").code == 0  # compiled: what is limited is the results
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)); "
-    limited = subprocess.run([sys.executable, "-c", limit + OFTEN, *words], capture_output=True, text=True)
+    limited = subprocess.run([sys.executable, "-c", limit + SLOWLY, *words], capture_output=True, text=True)
     assert limited.returncode == 2, limited.stderr
     assert len(limited.stderr.strip().splitlines()) == 1
     assert "File too large" in limited.stderr

@@ -10,6 +10,7 @@ from einthoven.geometry.checks import check_case
 from einthoven.protocol import Box, Protocol, Stimulus
 from einthoven.simulate import Activation, Monodomain, Simulation, simulate
 from einthoven.studies import phantom_beat
+from einthoven.studies.kept import cache_folder
 from einthoven.studies.phantom_beat import DURRER_SITES, FINE, Conduction, VolumeBeat, membrane, phantom_case
 from einthoven.tissue import Grid, Tissue
 
@@ -277,6 +278,17 @@ def test_another_beat_takes_the_simulated_ones_place():
     assert np.abs(case.source("hsp").truth.values).max() < 1e-3
     assert np.abs(case.source("vm").truth.values + 85).max() < 1e-9
     assert "Beat given by its caller" in case.info["notes"]
+
+
+@pytest.mark.slow
+def test_a_beat_of_ones_own_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("EINTHOVEN_CACHE_DIR", str(tmp_path))
+
+    def still(surface: Surface) -> Recording:
+        return Recording(np.full((surface.n_points, 2), -80.0), np.arange(2.0), surface.node_names, "vm")
+
+    phantom_case(120, beat=still, keep=True)
+    assert not (cache_folder() / "cells").exists()
 
 
 def test_mistakes_are_named(monkeypatch):

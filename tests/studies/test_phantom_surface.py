@@ -137,6 +137,23 @@ def test_truth_and_data_come_from_a_finer_mesh_and_another_operator(case):
     assert not np.array_equal(phantom_surface_case(seed=2).recording.values, case.recording.values)
 
 
+@pytest.mark.slow
+def test_cases_from_the_cache_are_those_that_were_computed(tmp_path, monkeypatch):
+    monkeypatch.setenv("EINTHOVEN_CACHE_DIR", str(tmp_path))
+    small = Phantom(Resolution(torso=40.0, lungs=30.0, heart=9.0, envelope=12.0, blood=14.0))
+    told = []
+    made = phantom_surface_case(phantom=small, beat=SurfaceBeat(duration=40.0), keep=True)
+    again = phantom_surface_case(
+        phantom=small, beat=SurfaceBeat(duration=40.0), keep=True, progress=lambda *step: told.append(step)
+    )
+    assert told == []
+    assert np.array_equal(made.recording.values, again.recording.values)
+    assert np.array_equal(made.source().truth.values, again.source().truth.values)
+    assert made.info == again.info
+    other = phantom_surface_case(phantom=small, beat=SurfaceBeat(duration=40.0), keep=True, seed=2)
+    assert not np.array_equal(made.recording.values, other.recording.values)
+
+
 def test_mistakes_are_named():
     with pytest.raises(InputError, match=r"cannot be negative; got -1"):
         phantom_surface_case(noise=-1.0)

@@ -1,4 +1,8 @@
-"""What built-in cases are made of is computed once, and computed anew where anything that decides it has changed."""
+"""What built-in cases are made of is computed once, and computed anew where anything that decides it has changed.
+
+That the cases themselves are kept is tested beside them, in test_phantom_beat and test_phantom_surface, which share the
+fine models.
+"""
 
 from dataclasses import replace
 
@@ -9,8 +13,7 @@ from einthoven.core import Recording
 from einthoven.datasets.phantom import Phantom, Resolution
 from einthoven.studies import kept as module
 from einthoven.studies.kept import MOST_CELLS, cache_folder, code_version, kept
-from einthoven.studies.phantom_beat import Conduction, VolumeBeat, _decided_by, phantom_case
-from einthoven.studies.phantom_surface import SurfaceBeat, phantom_surface_case
+from einthoven.studies.phantom_beat import Conduction, VolumeBeat, _decided_by
 from einthoven.studies.store import ResultsStore, canonical
 
 
@@ -105,30 +108,3 @@ def test_everything_that_decides_the_beat_is_in_its_key():
         ]
     }
     assert len(keys) == 8
-
-
-@pytest.mark.slow
-def test_cases_from_the_cache_are_those_that_were_computed():
-    small = Phantom(Resolution(torso=40.0, lungs=30.0, heart=9.0, envelope=12.0, blood=14.0))
-    told = []
-    made = phantom_surface_case(12, phantom=small, beat=SurfaceBeat(duration=40.0), keep=True)
-    again = phantom_surface_case(
-        12, phantom=small, beat=SurfaceBeat(duration=40.0), keep=True, progress=lambda *step: told.append(step)
-    )
-    assert told == []
-    assert np.array_equal(made.recording.values, again.recording.values)
-    assert np.array_equal(made.source().truth.values, again.source().truth.values)
-    assert made.info == again.info
-    other = phantom_surface_case(12, phantom=small, beat=SurfaceBeat(duration=40.0), keep=True, seed=2)
-    assert not np.array_equal(made.recording.values, other.recording.values)
-
-
-@pytest.mark.slow
-def test_a_beat_of_ones_own_is_not_kept():
-    small = Phantom(Resolution(torso=40.0, lungs=30.0, heart=9.0, envelope=12.0, blood=14.0))
-
-    def still(surface):
-        return Recording(np.full((surface.n_points, 2), -80.0), np.arange(2.0), surface.node_names, "vm")
-
-    phantom_case(12, phantom=small, beat=still, keep=True)
-    assert not (cache_folder() / "cells").exists()

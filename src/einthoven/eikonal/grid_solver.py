@@ -270,7 +270,7 @@ class GridMedium:
         v, spacing = self.squared_speed, self.solver.domain.spacing
         if self._isotropic:
             of_nodes = of_weights.sum(axis=1) / spacing**2
-            return (of_nodes if v.ndim in (1, 3) else of_nodes.sum()).reshape(v.shape)
+            return np.asarray(of_nodes if v.ndim in (1, 3) else of_nodes.sum()).reshape(v.shape)
         out = _of_reduction(self.stencils.bases, of_weights)
         if of_lengths.size:
             inverse = np.linalg.inv(self._rows)  # length_a = sqrt(inverse_aa)

@@ -12,8 +12,8 @@ import numpy as np
 from einthoven.eikonal.kernels_march import FIRST_ORDER, SEED, STENCIL
 from einthoven.eikonal.queue import longer, pop, push
 
-#: Time of a cell that does not conduct.
-WALL = -1.0
+#: Time of a cell that does not conduct; onsets, and so times, may be negative.
+WALL = -np.inf
 
 
 @numba.njit(cache=True, inline="always")
@@ -22,9 +22,9 @@ def _earliest(times, x, step):
     """The time of the earlier neighbor along an axis, infinite where none is known, and whether it is the upper one."""
     low = times[x - step]
     high = times[x + step]
-    if low < 0.0:
+    if low == WALL:
         low = np.inf
-    if high < 0.0:
+    if high == WALL:
         high = np.inf
     return (high, True) if high < low else (low, False)
 
@@ -61,7 +61,7 @@ def _second(times, x, steps, f, first):
         latest = max(latest, near)
         t, w = near - earliest, 1.0
         far = times[x + step + step] if upper else times[x - step - step]
-        if 0.0 <= far <= near:
+        if WALL < far <= near:
             t, w = t + (near - far) / 3.0, 2.25
             behind = True
         s0, s1, s2 = s0 + w, s1 + w * t, s2 + w * t * t

@@ -174,7 +174,7 @@ def march(cells, squares, is_acute, starts, cells_of, seeds, seed_times, times, 
                 if x == y or (old <= key and is_acute[c, i]):
                     continue
                 time, _, _ = _from_cell(cells, squares, c, i, times)
-                if time < old - _SAME * time:
+                if time < old - _SAME * abs(time):
                     times[x] = time
                     how[x] = n_corners * c + i
                     push(keys, items, size, time, x)

@@ -195,7 +195,8 @@ def reduced_stencils(first, last, index, places, tensors, pairs, masked, second,
         none or it is hidden; those at twice the distance.
     blocked
         Filled, shape (n,): 1 where a neighbor is missing or hidden (not those beyond the grid's border along an axis),
-        2 where the reduction failed.
+        2 where the reduction failed, or so much of the tensor is nothing beside the rest that the vectors left do not
+        span space.
     """
     d, m = tensors.shape[1], len(pairs)
     alike = len(tensors) == 1
@@ -207,10 +208,14 @@ def reduced_stencils(first, last, index, places, tensors, pairs, masked, second,
         trace = 0.0
         for a in range(d):
             trace += tensor[a, a]
+        spanned = np.zeros((3, 3))
         for i in range(m):
             w = -_inner(tensor, base[pairs[i, 0]], base[pairs[i, 1]])
             weights[x, i] = w if w > _NOTHING * trace else 0.0
             _offset(base, pairs[i], offset)
+            for a in range(d):
+                for b in range(d):
+                    spanned[a, b] += offset[a] * offset[b] * (weights[x, i] > 0.0)
             length = abs(offset[0]) + abs(offset[1]) + abs(offset[2])
             for side in range(2):
                 near[x, 2 * i + side] = -1
@@ -223,6 +228,21 @@ def reduced_stencils(first, last, index, places, tensors, pairs, masked, second,
                         blocked[x] = max(blocked[x], 1)
                 elif second:
                     far[x, 2 * i + side] = _seen(index, places[reach], offset, 2 * side - 1, length, masked)
+        if _volume(spanned, d) < 0.5:
+            blocked[x] = 2
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _volume(a, d):
+    """Determinant of the leading d x d part, d 2 or 3."""
+    if d == 2:
+        return a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]
+    return (
+        a[0, 0] * (a[1, 1] * a[2, 2] - a[1, 2] * a[2, 1])
+        - a[0, 1] * (a[1, 0] * a[2, 2] - a[1, 2] * a[2, 0])
+        + a[0, 2] * (a[1, 0] * a[2, 1] - a[1, 1] * a[2, 0])
+    )
 
 
 @numba.njit(cache=True)

@@ -86,6 +86,18 @@ class MeshSolver:
         )
 
     @cached_property
+    def normals(self) -> Float[np.ndarray, "n_nodes 3"] | None:
+        """Unit normals at the nodes of a surface, zero where there is none; None in tetrahedra."""
+        if not isinstance(self.domain, Surface):
+            return None
+        corners = self.domain.points[self.domain.triangles]
+        out = np.zeros_like(self.domain.points)
+        across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        np.add.at(out, self.domain.triangles, across[:, None, :])
+        size = np.linalg.norm(out, axis=1, keepdims=True)
+        return (out / np.where(size > 0, size, 1.0))[self.conducting]
+
+    @cached_property
     def neighborhoods(self) -> Any:
         """Sparse matrix of the nodes at most two cells away from each node."""
         from scipy.sparse import csr_array
@@ -208,7 +220,7 @@ class MeshMedium:
         if v.ndim < 2:
             traces = np.trace(of_cells, axis1=1, axis2=2)
             if v.ndim == 0:
-                return traces.sum()
+                return np.asarray(traces.sum())
             return np.bincount(cells.corners.reshape(-1), (traces[:, None] * cells.weights).reshape(-1), len(v))
         full = cells.frames @ of_cells @ cells.frames.transpose(0, 2, 1)
         if v.ndim == 2:

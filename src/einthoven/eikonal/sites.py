@@ -6,7 +6,7 @@ grids only nodes in sight of the site are taken.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -34,20 +34,6 @@ class Seeds(NamedTuple):
         return self.nodes >= 0
 
 
-class Nearby(Protocol):
-    """Finds the nodes around places."""
-
-    def nodes(self, sites: Float[np.ndarray, "n d"]) -> Int[np.ndarray, "n n_near"]:
-        """Nodes around each site, -1 where there are fewer.
-
-        Raises
-        ------
-        InputError
-            If a site lies outside; the message names it.
-        """
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class NearbyCells:
     """Nodes in sight of a site on a grid."""
@@ -56,7 +42,13 @@ class NearbyCells:
     reach: float  # in cells
 
     def nodes(self, sites: Float[np.ndarray, "n d"]) -> Int[np.ndarray, "n n_near"]:
-        """Nodes within `reach` of each site and in sight of it."""
+        """Nodes within `reach` of each site and in sight of it, -1 where there are fewer.
+
+        Raises
+        ------
+        InputError
+            If a site lies outside; the message names it.
+        """
         from einthoven.eikonal import kernels_seeds
 
         grid, d = self.solver.domain, self.solver.dimension
@@ -90,7 +82,7 @@ class NearbyNodes:
     solver: MeshSolver
 
     def nodes(self, sites: Float[np.ndarray, "n d"]) -> Int[np.ndarray, "n n_near"]:
-        """The neighborhood of the node nearest to each site."""
+        """The neighborhood of the node nearest to each site, -1 where it is smaller; raises as `NearbyCells.nodes`."""
         nearest = self._nearest(sites)
         rows = self.solver.neighborhoods[nearest]
         counts = np.diff(rows.indptr)
@@ -102,7 +94,8 @@ class NearbyNodes:
     def _nearest(self, sites: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
         nodes, edge = self.solver.points, self.solver.typical_edge
         away, nearest = self.solver.tree.query(sites)
-        off = np.array([self._off(site, node, edge) for site, node in zip(sites, nearest, strict=True)])
+        off = np.array([self._off(site, int(node), edge) for site, node in zip(sites, nearest, strict=True)])
+        off = np.minimum(off, away)
         wrong = np.flatnonzero(off > _OFF * edge)
         if wrong.size:
             i = int(wrong[0])

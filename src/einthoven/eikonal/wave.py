@@ -12,7 +12,7 @@ from einthoven.core.arrays import frozen
 from einthoven.eikonal.grid_solver import GridMedium, GridSolver
 from einthoven.eikonal.marched import Marched
 from einthoven.eikonal.mesh_solver import MeshMedium, MeshSolver
-from einthoven.eikonal.sites import REACH, Nearby, NearbyCells, NearbyNodes, Seeds
+from einthoven.eikonal.sites import REACH, NearbyCells, NearbyNodes, Seeds
 from einthoven.tissue import Grid, Tissue
 from einthoven.tissue.checks import Quantity, checked_mask, checked_tensors
 
@@ -96,7 +96,7 @@ class Eikonal:
         return MeshSolver(self.domain, mask)
 
     @cached_property
-    def _nearby(self) -> Nearby:
+    def _nearby(self) -> NearbyCells | NearbyNodes:
         solver = self._solver
         if isinstance(solver, MeshSolver):
             return NearbyNodes(solver)
@@ -161,12 +161,7 @@ class Eikonal:
         values, _ = checked_tensors(values, self.dimension, np.asarray(self.conducting), _SQUARED_SPEED)
         return Medium(self, frozen(values, np.float64))
 
-    def times(
-        self,
-        squared_speed: Float[Array, "..."],
-        sites: Float[Array, "*batch n_sites d"],
-        onsets: Float[Array, "*batch n_sites"],
-    ) -> Float[Array, "*batch n_nodes"]:
+    def times(self, squared_speed: Any, sites: Any, onsets: Any = 0.0) -> Float[Array, "*batch n_nodes"]:
         """The same as a function that JAX can trace and differentiate in reverse: `Arrival.times` as an array.
 
         Values are not checked as `solve` does; sites outside raise when the function runs. Works in float64 whatever
@@ -233,9 +228,21 @@ class Medium:
         """Inverse of V at every seed: numbers, or tensors, 1/(mm2/ms2)."""
         v = self.squared_speed
         if v.ndim < 2:
-            return 1 / (v if v.ndim == 0 else v[np.maximum(seeds.nodes, 0)])
-        inverse = np.linalg.inv(v)
-        return inverse if v.ndim == 2 else inverse[np.maximum(seeds.nodes, 0)]
+            return np.asarray(1 / (v if v.ndim == 0 else v[np.maximum(seeds.nodes, 0)]))
+        if not isinstance(self.wave.domain, Surface):
+            inverse = np.linalg.inv(v)
+            return inverse if v.ndim == 2 else inverse[np.maximum(seeds.nodes, 0)]
+        return np.linalg.inv(self.within(seeds, v if v.ndim == 2 else v[np.maximum(seeds.nodes, 0)]))
+
+    def within(self, seeds: Seeds, tensors: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Tensors at seeds; on a surface without what couples its tangents to its normal, as in the cells."""
+        solver = self.wave._solver
+        if not isinstance(solver, MeshSolver) or solver.normals is None:
+            return tensors
+        normals = solver.normals[np.maximum(seeds.nodes, 0)]
+        across = normals[..., :, None] * normals[..., None, :]
+        along = np.eye(3) - across
+        return along @ tensors @ along + across @ tensors @ across
 
     def squared_ways(self, seeds: Seeds) -> Float[np.ndarray, "k n_sites n_near"]:
         """Return e . V^-1 e of the straight ways from sites to seeds, ms2."""
@@ -300,7 +307,9 @@ class Arrival:
         """
         adjoint = np.asarray(adjoint, dtype=np.float64)
         if adjoint.shape != self.times.shape:
-            raise InputError(f"eikonal: adjoint must have the shape of the times, {self.times.shape}.")
+            raise InputError(
+                f"eikonal: adjoint must have the shape of the times, {self.times.shape}; got {adjoint.shape}."
+            )
         flat = np.where(self.reached, adjoint, 0.0).reshape(self.marched.times.shape)
         if not np.isfinite(flat).all():
             raise InputError("eikonal: adjoint must be finite at the nodes that are reached.")
@@ -319,6 +328,7 @@ class Arrival:
         nodes = np.maximum(seeds.nodes, 0)
         if tensors:
             by_v = -0.5 * share[..., None, None] * across[..., :, None] * across[..., None, :]
+            by_v = self.medium.within(seeds, by_v)
         else:
             by_v = -0.5 * share * (across**2).sum(axis=-1)
         of_v = np.array(of_v, dtype=np.float64)

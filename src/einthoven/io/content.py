@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from einthoven.core import InputError, Quantity, Recording, Surface
+from einthoven.core import InputError, Quantity, Recording, Surface, Tetrahedra
 from einthoven.core.errors import some
 
 
@@ -18,6 +18,10 @@ class Volume:
     tetrahedra: Int[np.ndarray, "n_tetrahedra 4"]
     regions: Int[np.ndarray, " n_tetrahedra"] | None = None
     fibers: Float[np.ndarray, "n_tetrahedra 3"] | None = None
+
+    def mesh(self, name: str = "mesh") -> Tetrahedra:
+        """The checked noun, for what works on tetrahedra; raises `GeometryError` as it does."""
+        return Tetrahedra(self.points, self.tetrahedra, name)
 
 
 @dataclass(frozen=True, eq=False)
