@@ -124,3 +124,18 @@ def test_nodes_that_belong_to_no_cell():
     mask = np.arange(163) < 162
     times = Eikonal(lonely, mask).solve(0.36 * np.eye(3), ball.points[:1]).times
     assert np.allclose(times, BALL.solve(0.36 * np.eye(3), ball.points[:1]).times, rtol=1e-12)
+
+
+def test_changes_of_wrong_shapes_are_named():
+    wave = Eikonal(Grid((9, 8), 0.5))
+    arrival = wave.solve(0.36, [[1.0, 1.0], [2.0, 2.0]])
+    with pytest.raises(
+        InputError, match=r"shapes \(n_changes, ...\) with \(\), \(2, 2\), \(2,\) for V, sites and onsets"
+    ):
+        arrival.push_forward(sites=np.zeros((2, 2)))
+    with pytest.raises(InputError, match="got none"):
+        arrival.push_forward()
+    with pytest.raises(InputError, match=r"got \(2, 3\)"):
+        arrival.push_forward(np.zeros(2), onsets=np.zeros((2, 3)))
+    with pytest.raises(InputError, match="one right-hand side at a time"):
+        wave.solve(0.36, [[[1.0, 1.0]], [[2.0, 2.0]]]).push_forward(np.zeros(2))

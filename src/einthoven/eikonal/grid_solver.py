@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from einthoven.core import InputError
 from einthoven.core.errors import some
-from einthoven.eikonal.marched import Marched
+from einthoven.eikonal.marched import Graph, Marched, seeds_of, to_seeds
 from einthoven.eikonal.threads import on_threads, pieces
 from einthoven.tissue.grid import Grid
 
@@ -242,42 +242,68 @@ class GridMedium:
         self, marched: Marched, adjoint: Float[np.ndarray, "k n_nodes"], n_seeds: int
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "k n_seeds"]]:
         """Derivatives by V (in its shape, summed over right-hand sides) and by the seeds' times."""
-        from einthoven.eikonal import kernels_march
+        rows = list(on_threads(self._row_back, [(marched, k, adjoint[k], n_seeds) for k in range(len(adjoint))]))
+        total = np.sum([row[0] for row in rows], axis=0)
+        by_v = total if self.squared_speed.ndim in (1, 3) else total.sum(axis=0)
+        return np.asarray(by_v).reshape(self.squared_speed.shape), np.stack([row[1] for row in rows])
 
-        st, k = self.stencils, len(adjoint)
-        of_weights, of_lengths = np.zeros((k, *st.weights.shape)), np.zeros((k, *st.lengths.shape))
-        of_seeds = np.zeros((k, n_seeds))
-        given = (st.weights, st.near, st.far, self.solver.order == 2, st.axes, st.lengths)
-        rows = zip(
-            marched.times, marched.how, marched.reached, adjoint.copy(), of_weights, of_lengths, of_seeds, strict=True
-        )
-        on_threads(kernels_march.march_back, [(*given, *row) for row in rows])
-        return self._of_tensors(of_weights.sum(axis=0), of_lengths.sum(axis=0)), of_seeds
+    def push_forward(
+        self,
+        marched: Marched,
+        k: int,
+        of_v: Float[np.ndarray, "n_changes ..."],
+        of_seeds: Float[np.ndarray, "n_changes n_seeds"],
+    ) -> Float[np.ndarray, "n_changes n_nodes"]:
+        """Changes of the times of right-hand side k from those of V (each in its shape) and of the seeds' times."""
+        graph, by_v = self._decided(marched, k)
+        alike = of_v.ndim == self.squared_speed.ndim + 1 and self.squared_speed.ndim in (0, 2)
+        if by_v.ndim == 1:
+            given = of_v.reshape(len(of_v), -1)
+            own = by_v * given if given.shape[1] > 1 else given * by_v
+        else:
+            own = np.einsum("nij,pij->pn" if alike else "nij,pnij->pn", by_v, of_v)
+        own = np.ascontiguousarray(own.T) + seeds_of(marched.how[k], of_seeds)
+        return np.ascontiguousarray(graph.pass_forward(own).T)
 
     def first_seeds(self, marched: Marched) -> Int[np.ndarray, "k n_nodes"]:
         """Which seed's wave came to each node, -1 where none came."""
+        rows = range(len(marched.times))
+        return np.stack([self._decided(marched, k)[0].first_seeds(marched.how[k], marched.order[k]) for k in rows])
+
+    def _row_back(
+        self, marched: Marched, k: int, adjoint: Float[np.ndarray, " n_nodes"], n_seeds: int
+    ) -> tuple[Float[np.ndarray, "n_nodes ..."], Float[np.ndarray, " n_seeds"]]:
+        graph, by_v = self._decided(marched, k)
+        total = graph.pass_back(adjoint)
+        return by_v * total.reshape(-1, *[1] * (by_v.ndim - 1)), to_seeds(marched.how[k], total, n_seeds)
+
+    def _decided(self, marched: Marched, k: int) -> tuple[Graph, Float[np.ndarray, "n_nodes ..."]]:
+        """What decided each node, and the derivative of its time by its own V: numbers, or tensors."""
         from einthoven.eikonal import kernels_march
 
-        st, out = self.stencils, np.empty(marched.times.shape, np.int64)
-        for times, how, order, row in zip(marched.times, marched.how, marched.reached, out, strict=True):
-            kernels_march.first_seeds(
-                st.weights, st.near, st.far, self.solver.order == 2, st.axes, times, how, order, row
-            )
-        return out
+        st, order = self.stencils, marched.reached[k]
+        n, m = st.weights.shape
+        nodes, shares = np.full((n, 2 * m), -1, np.int32), np.zeros((n, 2 * m))
+        by_weights, by_lengths = np.zeros((n, m)), np.zeros(st.lengths.shape)
+        kernels_march.parents(
+            st.weights, st.near, st.far, self.solver.order == 2, st.axes, marched.times[k], marched.how[k], order,
+            nodes, shares, by_weights, by_lengths,
+        )  # fmt: skip
+        return Graph(nodes, shares, order), self._by_tensors(by_weights, by_lengths)
 
-    def _of_tensors(self, of_weights: np.ndarray, of_lengths: np.ndarray) -> Float[np.ndarray, "..."]:
-        """From derivatives by the weights and by the times along the axes to those by V."""
-        v, spacing = self.squared_speed, self.solver.domain.spacing
+    def _by_tensors(self, by_weights: np.ndarray, by_lengths: np.ndarray) -> Float[np.ndarray, "n_nodes ..."]:
+        """From derivatives by the weights and by the times along the axes to those by each node's V."""
+        spacing = self.solver.domain.spacing
         if self._isotropic:
-            of_nodes = of_weights.sum(axis=1) / spacing**2
-            return np.asarray(of_nodes if v.ndim in (1, 3) else of_nodes.sum()).reshape(v.shape)
-        out = _of_reduction(self.stencils.bases, of_weights)
-        if of_lengths.size:
-            inverse = np.linalg.inv(self._rows)  # length_a = sqrt(inverse_aa)
-            half = np.where(of_lengths != 0, 0.5 * of_lengths / np.maximum(self.stencils.lengths, 1e-300), 0.0)
-            out -= np.einsum("na,nia,nja->nij", half, *[np.broadcast_to(inverse, (len(half), *v.shape[-2:]))] * 2)
-        out /= spacing**2
-        return out if v.ndim == 3 else out.sum(axis=0)
+            by_v = by_weights.sum(axis=1) / spacing**2
+            return by_v.reshape(-1, 1, 1) if self.squared_speed.ndim >= 2 else by_v
+        out = _of_reduction(self.stencils.bases, by_weights)
+        if by_lengths.size:
+            rows = self._rows
+            inverse = np.broadcast_to(np.linalg.inv(rows), (len(out), *rows.shape[1:]))  # length_a = sqrt(inverse_aa)
+            half = np.where(by_lengths != 0, 0.5 * by_lengths / np.maximum(self.stencils.lengths, 1e-300), 0.0)
+            out -= np.einsum("na,nia,nja->nij", half, inverse, inverse)
+        return out / spacing**2
 
 
 def _of_reduction(bases: np.ndarray | None, of_weights: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n d d"]:

@@ -172,78 +172,47 @@ def march(weights, near, far, second, starts, users, axes, lengths, seeds, seed_
 
 @numba.njit(cache=True, nogil=True)
 @no_type_check
-def march_back(weights, near, far, second, axes, lengths, times, how, order, adjoint, of_weights, of_lengths, of_seeds):
-    """Reverse pass of `march`: from d/dT to derivatives by weights, axis times and seed times.
+def parents(weights, near, far, second, axes, times, how, order, nodes, shares, by_weights, by_lengths):
+    """What decided every node: its time as a function of others' times, of weights and of axis times, to first order.
 
     Parameters
     ----------
-    weights, near, far, second, axes, lengths, times, how
+    weights, near, far, second, axes, times, how
         As given to and left by `march`.
     order
         The nodes reached, early to late.
-    adjoint
-        Shape (n,): derivatives of a number by `times`; changed to those that include what each node passed on.
-    of_weights, of_lengths, of_seeds
-        Shapes (n, m), (n, d) or empty, (n_seeds,): added to.
+    nodes, shares
+        Shape (n, 2 m), `nodes` holding -1; filled with parents and the derivatives of the time by theirs.
+    by_weights, by_lengths
+        Shapes (n, m), (n, d) or empty, holding 0; filled with the derivatives by the node's own weights and axis times.
     """
     m = weights.shape[1]
-    known = times.copy()
-    t, w, slots, behind = _room(m)
-    for i in range(len(order) - 1, -1, -1):
-        x = order[i]
-        known[x] = np.inf  # from here on only earlier nodes are known
-        g = adjoint[x]
-        if g == 0.0:
-            continue
-        code = how[x]
-        if code <= SEED:
-            of_seeds[SEED - code] += g
-            continue
-        if code >= LINK:
-            adjoint[axes[x, code - LINK]] += g
-            of_lengths[x, (code - LINK) >> 1] += g
-            continue
-        used, time = _upwind(x, known, weights, near, far, second and code == STENCIL, t, w, slots, behind)
-        total = 0.0
-        for j in range(used):
-            total += w[j] * (time - t[j])
-        for j in range(used):
-            late, which = time - t[j], slots[j] >> 1
-            share = g * w[j] * late / total
-            of_weights[x, which] -= 0.5 * g * late * late * w[j] / (total * weights[x, which])
-            if behind[j] >= 0:
-                adjoint[near[x, slots[j]]] += share * 4.0 / 3.0
-                adjoint[behind[j]] -= share / 3.0
-            else:
-                adjoint[near[x, slots[j]]] += share
-        for j in range(m):  # weights that are zero could grow
-            if weights[x, j] == 0.0:
-                a, b = near[x, 2 * j], near[x, 2 * j + 1]
-                early = min(known[a] if a >= 0 else np.inf, known[b] if b >= 0 else np.inf)
-                if early < time:
-                    of_weights[x, j] -= 0.5 * g * (time - early) ** 2 / total
-
-
-@numba.njit(cache=True, nogil=True)
-@no_type_check
-def first_seeds(weights, near, far, second, axes, times, how, order, out):
-    """Which seed's wave came to each node: that of its most important parent. Fills `out`, -1 where none came."""
-    t, w, slots, behind = _room(weights.shape[1])
     known = np.full(len(times), np.inf)
-    out[:] = -1
-    for i in range(len(order)):
-        x = order[i]
+    t, w, slots, behind = _room(m)
+    for x in order:
         code = how[x]
-        if code <= SEED:
-            out[x] = SEED - code
-        elif code >= LINK:
-            out[x] = out[axes[x, code - LINK]]
-        else:
+        if code >= LINK:
+            nodes[x, 0], shares[x, 0] = axes[x, code - LINK], 1.0
+            by_lengths[x, (code - LINK) >> 1] = 1.0
+        elif code > SEED:
             used, time = _upwind(x, known, weights, near, far, second and code == STENCIL, t, w, slots, behind)
-            most, parent = -1.0, -1
+            total, place = 0.0, 0
             for j in range(used):
-                share = w[j] * (time - t[j])
-                if share > most:
-                    most, parent = share, near[x, slots[j]]
-            out[x] = out[parent]
+                total += w[j] * (time - t[j])
+            for j in range(used):
+                late, which = time - t[j], slots[j] >> 1
+                share = w[j] * late / total
+                by_weights[x, which] = -0.5 * late * late * w[j] / (total * weights[x, which])
+                nodes[x, place], shares[x, place] = near[x, slots[j]], share
+                place += 1
+                if behind[j] >= 0:  # the effective time is (4 T_1 - T_2) / 3
+                    shares[x, place - 1] = share * 4.0 / 3.0
+                    nodes[x, place], shares[x, place] = behind[j], -share / 3.0
+                    place += 1
+            for j in range(m):  # weights that are zero could grow
+                if weights[x, j] == 0.0:
+                    a, b = near[x, 2 * j], near[x, 2 * j + 1]
+                    early = min(known[a] if a >= 0 else np.inf, known[b] if b >= 0 else np.inf)
+                    if early < time:
+                        by_weights[x, j] = -0.5 * (time - early) ** 2 / total
         known[x] = times[x]

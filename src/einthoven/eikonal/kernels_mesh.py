@@ -181,7 +181,7 @@ def march(cells, squares, is_acute, starts, cells_of, seeds, seed_times, times, 
                     size += 1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 @no_type_check
 def parents(cells, squares, times, how, nodes, shares):
     """What decided each node: `nodes` (n, 3), -1 where there is none, and their shares, which sum to 1."""
@@ -199,67 +199,18 @@ def parents(cells, squares, times, how, nodes, shares):
                 nodes[x, k] = cells[c, (i + 1 + k) % n_corners]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 @no_type_check
-def parents_first(nodes, order):
-    """Sort the nodes so that parents come before children; returns how many could be sorted (all: no cycle)."""
-    n, m = nodes.shape
-    starts, waiting = np.zeros(n + 1, np.int64), np.zeros(n, np.int64)
-    for x in range(n):
-        for k in range(m):
-            if nodes[x, k] >= 0:
-                starts[nodes[x, k] + 1] += 1
-                waiting[x] += 1
-    for x in range(n):
-        starts[x + 1] += starts[x]
-    children, place = np.empty(starts[n], np.int64), starts[:-1].copy()
-    for x in range(n):
-        for k in range(m):
-            if nodes[x, k] >= 0:
-                children[place[nodes[x, k]]] = x
-                place[nodes[x, k]] += 1
-    count = 0
-    for x in range(n):
-        if waiting[x] == 0:
-            order[count] = x
-            count += 1
-    done = 0
-    while done < count:
-        y = order[done]
-        done += 1
-        for place_ in range(starts[y], starts[y + 1]):
-            x = children[place_]
-            waiting[x] -= 1
-            if waiting[x] == 0:
-                order[count] = x
-                count += 1
-    return count
-
-
-@numba.njit(cache=True)
-@no_type_check
-def pass_back(nodes, shares, order, adjoint):
-    """Give every node's derivative to its parents too, children first: `adjoint` is changed."""
-    for i in range(len(order) - 1, -1, -1):
-        x = order[i]
-        for k in range(nodes.shape[1]):
-            if nodes[x, k] >= 0:
-                adjoint[nodes[x, k]] += adjoint[x] * shares[x, k]
-
-
-@numba.njit(cache=True)
-@no_type_check
-def of_edges(cells, squares, how, shares, adjoint, of_squares, of_seeds):
-    """Derivatives by the squared lengths and by the seeds' times from those of the nodes: added to.
+def by_edges(cells, squares, how, shares, out):
+    """Derivatives of every node's time by the squared lengths of the cell that decided it: fills `out` (n, n_edges).
 
     |x - sum_i s_i a_i|^2 = sum_i s_i |x - a_i|^2 - sum_{i < j} s_i s_j |a_i - a_j|^2 for shares that sum to 1.
     """
     n_corners = cells.shape[1]
     e = TRIANGLE_EDGES if n_corners == 3 else TETRAHEDRON_EDGES
     for x in range(len(how)):
-        if how[x] <= SEED:
-            of_seeds[SEED - how[x]] += adjoint[x]
-        if how[x] < 0 or adjoint[x] == 0.0:
+        out[x, :] = 0.0
+        if how[x] < 0:
             continue
         c, i = how[x] // n_corners, how[x] % n_corners
         square = 0.0
@@ -270,23 +221,9 @@ def of_edges(cells, squares, how, shares, adjoint, of_squares, of_seeds):
                 square -= shares[x, k] * shares[x, m] * squares[c, e[a, (i + 1 + m) % n_corners]]
         if square <= 0.0:
             continue
-        half = 0.5 * adjoint[x] / np.sqrt(square)
+        half = 0.5 / np.sqrt(square)
         for k in range(n_corners - 1):
             a = (i + 1 + k) % n_corners
-            of_squares[c, e[i, a]] += half * shares[x, k]
+            out[x, e[i, a]] += half * shares[x, k]
             for m in range(k):
-                of_squares[c, e[a, (i + 1 + m) % n_corners]] -= half * shares[x, k] * shares[x, m]
-
-
-@numba.njit(cache=True)
-@no_type_check
-def first_seeds(nodes, shares, how, order, out):
-    """Which seed's wave came to each node: that of its most important parent. Fills `out`, -1 where none came."""
-    for i in range(len(order)):
-        x = order[i]
-        out[x] = SEED - how[x] if how[x] <= SEED else -1
-        most = 0.0
-        for k in range(nodes.shape[1]):
-            if nodes[x, k] >= 0 and shares[x, k] > most:
-                most = shares[x, k]
-                out[x] = out[nodes[x, k]]
+                out[x, e[a, (i + 1 + m) % n_corners]] -= half * shares[x, k] * shares[x, m]

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from einthoven.core import GeometryError, Surface, Tetrahedra
 from einthoven.core.errors import some
-from einthoven.eikonal.marched import Marched
+from einthoven.eikonal.marched import Graph, Marched, seeds_of, to_seeds
 from einthoven.eikonal.threads import on_threads
 
 _EDGES = {3: ((0, 1), (0, 2), (1, 2)), 4: ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))}
@@ -179,38 +179,60 @@ class MeshMedium:
         self, marched: Marched, adjoint: Float[np.ndarray, "k n_nodes"], n_seeds: int
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "k n_seeds"]]:
         """Derivatives by V (in its shape, summed over right-hand sides) and by the seeds' times."""
-        from einthoven.eikonal import kernels_mesh
-
-        cells = self.solver.cells
         of_squares, of_seeds = np.zeros_like(self.squares), np.zeros((len(adjoint), n_seeds))
-        for k in range(len(adjoint)):
-            nodes, shares = self._parents(marched.times[k], marched.how[k])
-            total = passed_back(nodes, shares, adjoint[k])
-            kernels_mesh.of_edges(cells.corners, self.squares, marched.how[k], shares, total, of_squares, of_seeds[k])
+        for k, row in enumerate(adjoint):
+            graph, by_squares = self._decided(marched, k)
+            total = graph.pass_back(row)
+            cell, decided = self._deciding_cells(marched.how[k])
+            np.add.at(of_squares, cell, total[decided, None] * by_squares[decided])
+            of_seeds[k] = to_seeds(marched.how[k], total, n_seeds)
         return self._of_tensors(of_squares), of_seeds
+
+    def push_forward(
+        self,
+        marched: Marched,
+        k: int,
+        of_v: Float[np.ndarray, "n_changes ..."],
+        of_seeds: Float[np.ndarray, "n_changes n_seeds"],
+    ) -> Float[np.ndarray, "n_changes n_nodes"]:
+        """Changes of the times of right-hand side k from those of V (each in its shape) and of the seeds' times."""
+        graph, by_squares = self._decided(marched, k)
+        cell, decided = self._deciding_cells(marched.how[k])
+        own = seeds_of(marched.how[k], of_seeds)
+        for p, change in enumerate(of_v):
+            own[decided, p] += (by_squares[decided] * self._of_squares(np.asarray(change))[cell]).sum(axis=1)
+        return np.ascontiguousarray(graph.pass_forward(own).T)
 
     def first_seeds(self, marched: Marched) -> Int[np.ndarray, "k n_nodes"]:
         """Which seed's wave came to each node, -1 where none came."""
+        rows = range(len(marched.times))
+        return np.stack([self._decided(marched, k)[0].first_seeds(marched.how[k], marched.order[k]) for k in rows])
+
+    def _deciding_cells(self, how: Int[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+        """Cells that decided nodes, and these nodes."""
+        decided = np.flatnonzero(how >= 0)
+        return how[decided] // self.solver.cells.corners.shape[1], decided
+
+    def _decided(self, marched: Marched, k: int) -> tuple[Graph, Float[np.ndarray, "n n_edges"]]:
+        """What decided each node, and the derivatives of its time by the squared lengths of the cell that did."""
         from einthoven.eikonal import kernels_mesh
 
-        out = np.empty(marched.times.shape, np.int64)
-        for k, how in enumerate(marched.how):
-            nodes, shares = self._parents(marched.times[k], how)
-            order = np.empty(len(how), np.int32)
-            if kernels_mesh.parents_first(nodes, order) < len(how):
-                order = marched.order[k]
-            kernels_mesh.first_seeds(nodes, shares, how, order, out[k])
-        return out
+        corners, how = self.solver.cells.corners, marched.how[k]
+        nodes, shares = np.empty((len(how), 3), np.int32), np.empty((len(how), 3))
+        kernels_mesh.parents(corners, self.squares, marched.times[k], how, nodes, shares)
+        by_squares = np.empty((len(how), self.squares.shape[1]))
+        kernels_mesh.by_edges(corners, self.squares, how, shares, by_squares)
+        return Graph.sorted(nodes, shares), by_squares
 
-    def _parents(
-        self, times: Float[np.ndarray, " n"], how: Int[np.ndarray, " n"]
-    ) -> tuple[Int[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
-        """The nodes that decided each node, -1 where there are fewer, and their shares."""
-        from einthoven.eikonal import kernels_mesh
-
-        nodes, shares = np.empty((len(times), 3), np.int32), np.empty((len(times), 3))
-        kernels_mesh.parents(self.solver.cells.corners, self.squares, times, how, nodes, shares)
-        return nodes, shares
+    def _of_squares(self, change: Float[np.ndarray, "..."]) -> Float[np.ndarray, "n_cells n_edges"]:
+        """From a change of V to that of the squared lengths e^T M e: the transpose of `_of_tensors`."""
+        cells = self.solver.cells
+        across = np.einsum("cij,cej->cei", self.metric, cells.edges)
+        if change.ndim < 2:
+            mean = change if change.ndim == 0 else (cells.weights * change[cells.corners]).sum(axis=1)[:, None]
+            return -mean * (across**2).sum(axis=2)
+        mean = change[None] if change.ndim == 2 else np.einsum("ck,ckij->cij", cells.weights, change[cells.corners])
+        return -np.einsum("cei,cij,cej->ce", across, cells.frames.transpose(0, 2, 1) @ mean @ cells.frames, across)
 
     def _of_tensors(self, of_squares: Float[np.ndarray, "n_cells n_edges"]) -> Float[np.ndarray, "..."]:
         """From derivatives by squared lengths e^T M e to those by V, M the inverse of its tangential part."""
@@ -228,25 +250,6 @@ class MeshMedium:
         out = np.zeros_like(v)
         np.add.at(out, cells.corners, cells.weights[:, :, None, None] * full[:, None])
         return out
-
-
-def passed_back(
-    nodes: Int[np.ndarray, "n 3"], shares: Float[np.ndarray, "n 3"], adjoint: Float[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
-    """Solve (I - W)^T x = adjoint, W the shares of the parents: in reverse order, or as sparse system in a cycle."""
-    from einthoven.eikonal import kernels_mesh
-
-    order = np.empty(len(nodes), np.int32)
-    if kernels_mesh.parents_first(nodes, order) == len(nodes):
-        total = adjoint.copy()
-        kernels_mesh.pass_back(nodes, shares, order, total)
-        return total
-    from scipy.sparse import csc_array, eye_array
-    from scipy.sparse.linalg import spsolve
-
-    child, which = np.nonzero(nodes >= 0)
-    w = csc_array((shares[child, which], (nodes[child, which], child)), shape=(len(nodes), len(nodes)))
-    return np.asarray(spsolve(csc_array(eye_array(len(nodes)) - w), adjoint))
 
 
 def _tangents(edges: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3 2"]:

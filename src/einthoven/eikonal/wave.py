@@ -317,16 +317,60 @@ class Arrival:
         of_v, of_seeds = self.medium.prepared.pull_back(self.marched, flat, n_seeds)
         return self._through_seeds(of_v, of_seeds.reshape(self.seeds.nodes.shape))
 
+    def push_forward(
+        self, squared_speed: Any = None, sites: Any = None, onsets: Any = None
+    ) -> Float[np.ndarray, "..."]:
+        """From infinitesimal changes of V, sites and onsets to those of the times: the Jacobian times each change.
+
+        The transpose of `pull_back`; for a single right-hand side.
+
+        Parameters
+        ----------
+        squared_speed, sites, onsets
+            Shapes (n_changes, ...) with the shapes that were solved for (V as the `Medium` holds it); None: no change.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (n_changes, n_nodes), ms; 0 at nodes that are not reached.
+        """
+        v, seeds = self.medium.squared_speed, self.seeds
+        if self.batch:
+            raise InputError("eikonal: changes can be pushed forward for one right-hand side at a time.")
+        n_sites = seeds.nodes.shape[1]
+        shapes = (v.shape, (n_sites, self.wave.dimension), (n_sites,))
+        of_v, of_sites, of_onsets = _changes((squared_speed, sites, onsets), shapes)
+        share, across = self._ways()
+        inner = np.where(seeds.used, of_onsets[:, None, :, None], 0.0)
+        inner -= np.einsum("ksni,psi->pksn", share[..., None] * across, of_sites)
+        nodes = np.maximum(seeds.nodes, 0)
+        if v.ndim < 2:
+            local = of_v[:, None, None, None] if v.ndim == 0 else of_v[:, nodes]
+            inner -= 0.5 * share * (across**2).sum(axis=-1) * local
+        else:
+            local = of_v[:, None, None, None] if v.ndim == 2 else of_v[:, nodes]
+            outer = -0.5 * share[..., None, None] * across[..., :, None] * across[..., None, :]
+            local = np.broadcast_to(local, (len(of_v), *outer.shape))
+            inner += np.einsum("ksnij,pksnij->pksn", self.medium.within(seeds, outer), local)
+        return self.medium.prepared.push_forward(self.marched, 0, of_v, inner.reshape(len(of_v), -1))
+
+    def _ways(self) -> tuple[np.ndarray, np.ndarray]:
+        """Inverse of the times of the straight ways (0 where a node is the site, or there is none), and V^-1 e."""
+        seeds = self.seeds
+        ways = np.sqrt(self.medium.squared_ways(seeds))
+        inverse = np.where(seeds.used & (ways > 0), 1 / np.where(ways > 0, ways, 1.0), 0.0)
+        slowness = self.medium.slowness(seeds)
+        tensors = self.medium.squared_speed.ndim >= 2
+        across = np.einsum("...ij,...j->...i", slowness, seeds.ways) if tensors else slowness[..., None] * seeds.ways
+        return inverse, across
+
     def _through_seeds(self, of_v: np.ndarray, of_seeds: Float[np.ndarray, "k n_sites n_near"]) -> Gradient:
         """Add what the seeds' times, onset + sqrt(e . V^-1 e), pass on."""
         seeds, v = self.seeds, self.medium.squared_speed
-        ways = np.sqrt(self.medium.squared_ways(seeds))
-        share = np.where(seeds.used & (ways > 0), of_seeds / np.where(ways > 0, ways, 1.0), 0.0)
-        slowness = self.medium.slowness(seeds)
-        tensors = v.ndim >= 2
-        across = np.einsum("...ij,...j->...i", slowness, seeds.ways) if tensors else slowness[..., None] * seeds.ways
+        inverse, across = self._ways()
+        share = of_seeds * inverse
         nodes = np.maximum(seeds.nodes, 0)
-        if tensors:
+        if v.ndim >= 2:
             by_v = -0.5 * share[..., None, None] * across[..., :, None] * across[..., None, :]
             by_v = self.medium.within(seeds, by_v)
         else:
@@ -340,3 +384,17 @@ class Arrival:
         lead = (*self.batch, seeds.nodes.shape[1])
         of_onsets = np.where(seeds.used, of_seeds, 0.0).sum(axis=2)
         return Gradient(of_v, of_sites.reshape(*lead, -1), of_onsets.reshape(lead))
+
+
+def _changes(given: tuple[Any, ...], shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
+    """Arrays of shapes (n_changes, ...), zeros where None is given."""
+    arrays = [None if g is None else np.asarray(g, dtype=np.float64) for g in given]
+    counts = {len(a) for a in arrays if a is not None and a.ndim}
+    n = counts.pop() if len(counts) == 1 else 0
+    wrong = [a.shape for a, s in zip(arrays, shapes, strict=True) if a is not None and a.shape != (n, *s)]
+    if wrong or not n:
+        raise InputError(
+            f"eikonal: changes must have shapes (n_changes, ...) with {', '.join(map(str, shapes))} for V, sites and "
+            f"onsets; got {', '.join(map(str, wrong)) or 'none'}."
+        )
+    return [np.zeros((n, *s)) if a is None else a for a, s in zip(arrays, shapes, strict=True)]

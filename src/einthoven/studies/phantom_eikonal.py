@@ -7,16 +7,15 @@ not know.
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from einthoven.core import ForwardOperator, InputError, LeadSystem, Recording
-from einthoven.core.progress import Progress, silent
+from einthoven.core import ForwardOperator, LeadSystem
 from einthoven.datasets.phantom import FastLayer, Phantom, ventricular_tissue, wall_point
-from einthoven.eikonal import Arrival, Eikonal
+from einthoven.eikonal import Eikonal
 from einthoven.simulate.action_potentials import ActionPotentials, planar_action_potentials
+from einthoven.simulate.eikonal_ecg import EikonalEcg
 from einthoven.simulate.reaction_eikonal import ReactionEikonal
 from einthoven.studies.phantom_beat import FINE, INTRACELLULAR_CONDUCTIVITY, EarlySite, VolumeBeat, membrane
 from einthoven.tissue import Tissue
@@ -24,13 +23,6 @@ from einthoven.tissue import Tissue
 #: How long coupling evens out repolarization in these cells, ms: of 10, 20, 30, 40 and 60 the one with which the ECG
 #: of a simulated beat's activation times is closest to its ECG.
 TAU = 20.0
-
-
-class Speeds(NamedTuple):
-    """Conduction velocities, mm/ms: in the wall and in the fast layer."""
-
-    wall: float
-    layer: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +57,6 @@ class EikonalHeart:
         return ventricular_tissue(self.beat.phantom, self.spacing, along=c.wall, across=c.wall, fast=layer)
 
     @cached_property
-    def wave(self) -> Eikonal:
-        """Where it runs."""
-        return Eikonal.of(self.tissue)
-
-    @cached_property
     def leads(self) -> ForwardOperator:
         """From transmembrane potentials at the nodes to the leads, through torso, lungs and blood."""
         from einthoven.forward.sampling import surface_sampling
@@ -96,30 +83,11 @@ class EikonalHeart:
         return self.beat.durations.at(self.tissue, right)
 
     @cached_property
-    def model(self) -> ReactionEikonal:
-        """From activation to the ECG."""
-        return ReactionEikonal(self.tissue, self.leads, self.action_potentials, self.times, self.durations, TAU)
-
-    def prepare(self, progress: Progress = silent) -> "EikonalHeart":
-        """Compute what the first beat would: muscle, leads, smoothing, compiled kernels."""
-        progress("eikonal heart", 0, 3)
-        self.wave.solve(1.0, self.tissue.points[:1])
-        progress("eikonal heart", 1, 3)
-        _ = self.leads
-        progress("eikonal heart", 2, 3)
-        self.model.pull_back(np.zeros(self.tissue.n_nodes), np.zeros((self.leads.n_out, len(self.times))))
-        progress("eikonal heart", 3, 3)
-        return self
-
-    def squared_speed(self, speeds: Speeds) -> Float[np.ndarray, " n_nodes"]:
-        """V of the nodes, mm2/ms2: that of the wall and of the layer, mixed by the layer's share."""
-        if not (0 < speeds.wall < 10 and 0 < speeds.layer < 10):
-            raise InputError(
-                f"eikonal heart: speeds must be positive, in mm/ms (equal to m/s); got {speeds.wall:g} in the wall, "
-                f"{speeds.layer:g} in the layer. Typical: 0.4 and 1.5."
-            )
+    def model(self) -> EikonalEcg:
+        """From sites, onsets and the speeds of wall and fast layer to the leads."""
         fast = self.tissue.label("fast")
-        return speeds.wall**2 * (1 - fast) + speeds.layer**2 * fast
+        reaction = ReactionEikonal(self.tissue, self.leads, self.action_potentials, self.times, self.durations, TAU)
+        return EikonalEcg(Eikonal.of(self.tissue), np.stack([1 - fast, fast]), reaction, ("wall", "layer"))
 
     def places(self, sites: "tuple[EarlySite, ...]") -> Float[np.ndarray, "n_sites 3"]:
         """Points in the wall, mm."""
@@ -134,14 +102,6 @@ class EikonalHeart:
             for site in sites
         ]
         return np.array(found)
-
-    def activate(self, sites: Any, onsets: Any, speeds: Speeds) -> Arrival:
-        """Activation times of the nodes, ms; arguments as of `Eikonal.solve`."""
-        return self.wave.solve(self.squared_speed(speeds), sites, onsets)
-
-    def ecg(self, sites: Any, onsets: Any, speeds: Speeds) -> Recording:
-        """The leads, mV."""
-        return self.model.ecg(self.activate(sites, onsets, speeds).times)
 
 
 def phantom_leads(fine: Phantom, layout: str) -> ForwardOperator:
