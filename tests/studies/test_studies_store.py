@@ -305,13 +305,13 @@ def test_killed_at_random_times_it_ends_as_if_it_had_not_been(tmp_path):
     whole = ResultsStore(tmp_path / "whole")
     run_cells(cells, compute, whole)
     store = ResultsStore(tmp_path / "store")
-    call = f"t.fill({str(store.folder)!r}, {len(cells)}, {str(tmp_path / 'log')!r}, 0.0)"
+    call = f"t.fill({str(store.folder)!r}, {len(cells)}, {str(tmp_path / 'log')!r}, 0.05)"
     cut_short = 0
     for _ in range(8):
         process = child(call)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(rng.uniform(0.0, 1.0))
+        time.sleep(rng.uniform(0.0, 0.3))  # all cells take 0.7 s at least
         process.kill()
         process.communicate()
         present = [config for config in cells if config in store]

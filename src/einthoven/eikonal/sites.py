@@ -51,19 +51,26 @@ class NearbyCells:
         """
         from einthoven.eikonal import kernels_seeds
 
-        grid, d = self.solver.domain, self.solver.dimension
-        places = np.zeros((len(sites), 3))
-        places[:, :d] = (sites - np.asarray(grid.origin)[:d]) / grid.spacing
-        cells = np.floor(places + 0.5).astype(int)
-        shape = np.array(self.solver.index.shape)
-        inside = np.asarray(((cells >= 0) & (cells < shape)).all(axis=1))
-        inside &= self.solver.index[tuple(np.clip(cells, 0, shape - 1).T)] >= 0
+        inside, d = self.inside(sites), self.solver.dimension
         if not inside.all():
             self._refuse(sites, int(np.flatnonzero(~inside)[0]))
         offsets = _offsets(self.reach + np.sqrt(d) / 2, d)
         out = np.full((len(sites), len(offsets)), -1, dtype=np.int32)
-        kernels_seeds.in_sight(self.solver.index, places, offsets, self.reach, self.solver.masked, out)
+        kernels_seeds.in_sight(self.solver.index, self._places(sites), offsets, self.reach, self.solver.masked, out)
         return out
+
+    def inside(self, sites: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+        """Which sites lie in a conducting cell."""
+        cells, shape = np.floor(self._places(sites) + 0.5).astype(int), np.array(self.solver.index.shape)
+        within = np.asarray(((cells >= 0) & (cells < shape)).all(axis=1))
+        return within & (self.solver.index[tuple(np.clip(cells, 0, shape - 1).T)] >= 0)
+
+    def _places(self, sites: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 3"]:
+        """Sites in cells from the center of cell 0, along three axes."""
+        grid, d = self.solver.domain, self.solver.dimension
+        places = np.zeros((len(sites), 3))
+        places[:, :d] = (sites - np.asarray(grid.origin)[:d]) / grid.spacing
+        return places
 
     def _refuse(self, sites: np.ndarray, i: int) -> None:
         points = self.solver.at(np.arange(len(self.solver.places)))
@@ -91,12 +98,14 @@ class NearbyNodes:
         out[np.repeat(np.arange(len(sites)), counts), column] = rows.indices
         return out
 
+    def inside(self, sites: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+        """Which sites lie on the mesh, or within half a typical edge of it."""
+        return self._all_off(sites)[0] <= _OFF * self.solver.typical_edge
+
     def _nearest(self, sites: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
-        nodes, edge = self.solver.points, self.solver.typical_edge
-        away, nearest = self.solver.tree.query(sites)
-        off = np.array([self._off(site, int(node), edge) for site, node in zip(sites, nearest, strict=True)])
-        off = np.minimum(off, away)
-        wrong = np.flatnonzero(off > _OFF * edge)
+        nodes = self.solver.points
+        off, away, nearest = self._all_off(sites)
+        wrong = np.flatnonzero(off > _OFF * self.solver.typical_edge)
         if wrong.size:
             i = int(wrong[0])
             raise InputError(
@@ -104,7 +113,14 @@ class NearbyNodes:
                 f"{self.solver.domain.name!r}; its nearest node is {away[i]:.3g} mm away, at "
                 f"{_place(nodes[nearest[i]])}. Are the coordinates in mm, and in the frame of the mesh?"
             )
-        return np.asarray(nearest)
+        return nearest
+
+    def _all_off(self, sites: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How far each site is off the mesh and from its nearest node, mm, and which that is."""
+        away, nearest = self.solver.tree.query(sites)
+        edge = self.solver.typical_edge
+        off = np.array([self._off(site, int(node), edge) for site, node in zip(sites, nearest, strict=True)])
+        return np.minimum(off, away), np.asarray(away), np.asarray(nearest)
 
     def _off(self, site: np.ndarray, node: int, edge: float) -> float:
         """How far a site lies off the cells near its nearest node, mm (tetrahedra: about)."""

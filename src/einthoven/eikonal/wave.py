@@ -152,6 +152,10 @@ class Eikonal:
         marched = medium.prepared.march(seeds.nodes.reshape(k, -1), times.reshape(k, -1))
         return Arrival(self, medium, seeds, marched, places.shape[:-2])
 
+    def inside(self, sites: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+        """Which places a wave can begin at: those in conducting cells, or on the mesh to within half an edge."""
+        return self._nearby.inside(np.asarray(sites, dtype=np.float64))
+
     def medium(self, squared_speed: Any) -> "Medium":
         """Prepare V once for many calls of `solve`."""
         values = np.asarray(squared_speed, dtype=np.float64)
