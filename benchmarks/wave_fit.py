@@ -82,7 +82,7 @@ def main(out: Path, smoke: bool) -> dict:
     """Run it; returns the table."""
     phantom = Phantom()
     layouts = ("12-lead",) if smoke else ("12-lead", "64", "120")
-    n_foci, coarse, fine, truth = (2, 3.0, 2.5, 2.0) if smoke else (24, 2.0, 1.5, 1.0)
+    n_foci, coarse, fine, truth = (2, 3.0, 2.5, 2.0) if smoke else (12, 2.0, 1.5, 1.0)
     beat = VolumeBeat(phantom, truth, onset=0.0)
     hearts = {name: EikonalHeart(beat, coarse, name, TIMES) for name in layouts}
     twins = {name: replace(heart, spacing=fine) for name, heart in hearts.items()}
