@@ -242,7 +242,7 @@ class GridMedium:
         self, marched: Marched, adjoint: Float[np.ndarray, "k n_nodes"], n_seeds: int
     ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "k n_seeds"]]:
         """Derivatives by V (in its shape, summed over right-hand sides) and by the seeds' times."""
-        rows = list(on_threads(self._row_back, [(marched, k, adjoint[k], n_seeds) for k in range(len(adjoint))]))
+        rows = on_threads(self._row_back, [(marched, k, adjoint[k], n_seeds) for k in range(len(adjoint))])
         total = np.sum([row[0] for row in rows], axis=0)
         by_v = total if self.squared_speed.ndim in (1, 3) else total.sum(axis=0)
         return np.asarray(by_v).reshape(self.squared_speed.shape), np.stack([row[1] for row in rows])
@@ -256,12 +256,10 @@ class GridMedium:
     ) -> Float[np.ndarray, "n_changes n_nodes"]:
         """Changes of the times of right-hand side k from those of V (each in its shape) and of the seeds' times."""
         graph, by_v = self._decided(marched, k)
-        alike = of_v.ndim == self.squared_speed.ndim + 1 and self.squared_speed.ndim in (0, 2)
         if by_v.ndim == 1:
-            given = of_v.reshape(len(of_v), -1)
-            own = by_v * given if given.shape[1] > 1 else given * by_v
+            own = by_v * of_v.reshape(len(of_v), -1)
         else:
-            own = np.einsum("nij,pij->pn" if alike else "nij,pnij->pn", by_v, of_v)
+            own = np.einsum("nij,pij->pn" if of_v.ndim == 3 else "nij,pnij->pn", by_v, of_v)
         own = np.ascontiguousarray(own.T) + seeds_of(marched.how[k], of_seeds)
         return np.ascontiguousarray(graph.pass_forward(own).T)
 
