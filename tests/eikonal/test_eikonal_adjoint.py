@@ -123,6 +123,19 @@ def test_links_along_the_axes_pass_derivatives(order):
     check(wave, along([0.6, 0.8], ratio=6.0), np.array([[0.1, 1.45]]), np.array([0.2]))
 
 
+def test_weights_that_are_zero_can_grow():
+    """Fibers along the axes: the diagonal neighbor has weight 0, and a one-sided derivative."""
+    wave = Eikonal(Grid((21, 18), 0.5))
+    v, site = np.diag([0.36, 0.1]), [[5.1, 4.3]]
+    inner = np.pad(np.ones((19, 16), dtype=bool), 1).reshape(-1)  # at the border ways along the axes take over
+    w = np.random.default_rng(12).random(wave.n_nodes) * inner
+    change = np.array([[0.0, -1.0], [-1.0, 0.0]])
+    eps = 1e-7
+    difference = (w @ wave.solve(v + eps * change, site).times - w @ wave.solve(v, site).times) / eps
+    gradient = wave.solve(v, site).pull_back(w).squared_speed
+    assert (gradient * change).sum() == pytest.approx(difference, rel=1e-4)
+
+
 WAVES = {
     "2-D": lambda order: (grid_wave((17, 14), order, True), 2),
     "3-D": lambda order: (grid_wave((9, 8, 7), order, True), 3),
