@@ -11,6 +11,7 @@ import einthoven
 from einthoven.cli import console
 from einthoven.cli.datasets import datasets_app
 from einthoven.cli.files import convert, info, score
+from einthoven.cli.fit import fit
 from einthoven.cli.forward import forward
 from einthoven.cli.image import image
 from einthoven.cli.simulate import simulate
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(image)
+app.command()(fit)
 app.command()(forward)
 app.command()(simulate)
 app.command()(score)

@@ -1,11 +1,13 @@
 """Turning option texts into settings."""
 
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from einthoven.core import InputError
 from einthoven.studies.settings import ImagingSettings
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
@@ -31,10 +33,25 @@ def span(text: str | None, option: str) -> tuple[float, float] | None:
     return limits
 
 
-def settings_from(**values: Any) -> ImagingSettings:
-    """Build the settings; a wrong value is named in one line."""
+def numbers(text: str, option: str, *, example: str) -> tuple[float, ...]:
+    """Parse numbers separated by commas."""
     try:
-        return ImagingSettings(**values)
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"{option} must be numbers separated by commas; got {text!r}. Example: {option} {example}."
+        ) from None
+
+
+def settings_from(**values: Any) -> ImagingSettings:
+    """Build the settings of an imaging run; a wrong value is named in one line."""
+    return checked(ImagingSettings, values)
+
+
+def checked(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """Build settings; a wrong value is named in one line."""
+    try:
+        return kind(**values)
     except ValidationError as problem:
         first = problem.errors()[0]
         field = ".".join(str(p) for p in first["loc"])

@@ -91,8 +91,17 @@ class EikonalEcg:
         arrival = self.wave.solve(self.squared_speed(speeds), sites, onsets)
         return Beat(arrival, self.model.ecg(arrival.times), np.asarray(speeds, dtype=np.float64))
 
-    def jacobian(self, beat: Beat) -> Float[np.ndarray, "n_parameters n_leads n_times"]:
-        """Derivatives of the ECG by all coordinates of the sites (mm; site by site), onsets (ms), and log speeds."""
+    def jacobian(
+        self, beat: Beat, mixing: Float[np.ndarray, "..."] | None = None
+    ) -> Float[np.ndarray, "n_parameters n_leads n_times"]:
+        """Derivatives of the ECG by all coordinates of the sites (mm; site by site), onsets (ms), and log speeds.
+
+        Of combinations of the leads, where `mixing` (n_combinations, n_leads) is given.
+        """
+        return self.model.push_forward(beat.arrival.times, self.activation_jacobian(beat), mixing)
+
+    def activation_jacobian(self, beat: Beat) -> Float[np.ndarray, "n_parameters n_nodes"]:
+        """Derivatives of the activation times by the same."""
         n_sites, d = beat.arrival.seeds.nodes.shape[1], self.wave.dimension
         n = n_sites * (d + 1) + len(self.layers)
         sites, onsets = np.zeros((n, n_sites, d)), np.zeros((n, n_sites))
@@ -100,5 +109,4 @@ class EikonalEcg:
         onsets[n_sites * d : n_sites * (d + 1)] = np.eye(n_sites)
         v = np.zeros((n, self.wave.n_nodes))
         v[n_sites * (d + 1) :] = 2 * beat.speeds[:, None] ** 2 * self.shares
-        changes = beat.arrival.push_forward(v, sites, onsets)
-        return self.model.push_forward(beat.arrival.times, changes)
+        return beat.arrival.push_forward(v, sites, onsets)

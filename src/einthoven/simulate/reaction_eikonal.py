@@ -150,7 +150,10 @@ class ReactionEikonal:
         return full
 
     def push_forward(
-        self, activation: Float[np.ndarray, "..."], changes: Float[np.ndarray, "..."]
+        self,
+        activation: Float[np.ndarray, "..."],
+        changes: Float[np.ndarray, "..."],
+        mixing: Float[np.ndarray, "..."] | None = None,
     ) -> Float[np.ndarray, "n_changes n_leads n_times"]:
         """From changes of the activation times to those of the ECG, both infinitesimal: J times each change.
 
@@ -160,6 +163,8 @@ class ReactionEikonal:
             T, shape (n_nodes,), ms.
         changes
             Shape (n_changes, n_nodes); those at nodes never activated count nothing.
+        mixing
+            Combinations of the leads that are wanted, shape (n_combinations, n_leads); None: the leads.
         """
         from einthoven.simulate import kernels_template
 
@@ -169,17 +174,24 @@ class ReactionEikonal:
                 f"reaction-eikonal: changes must have shape (n_changes, {self.tissue.n_nodes}); got {changes.shape}."
             )
         begin, places = self._places(activation)
-        rows, n, n_leads = self._rows, self._n_bins(places), self.leads.n_out
+        rows, n = self._rows if mixing is None else self._rows.mixed(mixing), self._n_bins(places)
+        n_leads = rows.upstroke.shape[1]
         seen = places[rows.nodes]
         known = np.isfinite(seen)
         seen = np.where(known, seen, 0.0)
         out = np.empty((len(changes), n_leads, len(self.times)))
         for k, change in enumerate(changes):
-            upstroke, rest = np.zeros((n, n_leads)), np.zeros((len(self.action_potentials.durations), n, n_leads))
+            upstroke, rest = np.zeros((n, n_leads)), np.zeros((self._n_rest, n, n_leads))
             moved = np.where(known, change[rows.nodes], 0.0) / BIN
             kernels_template.changes_to_bins(seen, rows.classes, moved, rows.upstroke, rows.rest, upstroke, rest)
             out[k] = self._from_bins(begin, upstroke, rest)
         return out
+
+    @property
+    def _n_rest(self) -> int:
+        """Classes of what follows the upstroke; 0 where all nodes show the same and nothing is smoothed."""
+        n = len(self.action_potentials.durations)
+        return 0 if n == 1 and self.tau == 0 else n
 
     @cached_property
     def _rows(self) -> "_Rows":
@@ -193,7 +205,8 @@ class ReactionEikonal:
         if len(classes) > 1:
             durations = np.asarray(self.durations)[nodes]
             place = np.clip((durations - classes[0]) / (classes[1] - classes[0]), 0, len(classes) - 1)
-        upstroke, rest = (np.ascontiguousarray(matrix[:, nodes].T) for matrix in (plain, smooth))
+        upstroke = np.ascontiguousarray(plain[:, nodes].T)
+        rest = upstroke if smooth is plain else np.ascontiguousarray(smooth[:, nodes].T)
         return _Rows(nodes, place, upstroke, rest)
 
     def _places(self, activation: Float[np.ndarray, " n_nodes"]) -> tuple[float, Float[np.ndarray, " n_nodes"]]:
@@ -217,7 +230,7 @@ class ReactionEikonal:
         from einthoven.simulate import kernels_template
 
         rows, n, n_leads = self._rows, self._n_bins(places), self.leads.n_out
-        upstroke, rest = np.zeros((n, n_leads)), np.zeros((len(self.action_potentials.durations), n, n_leads))
+        upstroke, rest = np.zeros((n, n_leads)), np.zeros((self._n_rest, n, n_leads))
         seen = places[rows.nodes]
         known = np.isfinite(seen)
         classes, plain, smooth = rows.classes, rows.upstroke, rows.rest
@@ -254,12 +267,16 @@ class ReactionEikonal:
         n_samples = round((self.times[-1] - begin + lead) / BIN) + 1
         size = 1 << (n_samples + n_bins - 1).bit_length()
         key = (size, n_samples)
-        if key not in self._kept:
+        spectra = self._kept.get(key)
+        if spectra is None:
             after = BIN * np.arange(n_samples) - lead
-            values, held = self.action_potentials.at(after), self._typical.at(np.minimum(after, SPLIT))[0]
+            values = self.action_potentials.at(after)
+            # one action potential for all needs no split
+            held = self._typical.at(np.minimum(after, SPLIT))[0] if self._n_rest else values[0]
+            spectra = (rfft(held, size), rfft(values[: self._n_rest] - held, size, axis=1))
             self._kept.clear()
-            self._kept[key] = (rfft(held, size), rfft(values - held, size, axis=1))
-        sooner, later = self._kept[key]
+            self._kept[key] = spectra
+        sooner, later = spectra
         places = np.round((self.times - begin + lead) / BIN).astype(int)
         return size, sooner, later, places
 
@@ -283,6 +300,13 @@ class _Rows:
     classes: Float[np.ndarray, " n"]
     upstroke: Float[np.ndarray, "n n_leads"]
     rest: Float[np.ndarray, "n n_leads"]
+
+    def mixed(self, mixing: Float[np.ndarray, "m n_leads"]) -> "_Rows":
+        """Combinations of the leads."""
+        upstroke = self.upstroke @ mixing.T
+        return _Rows(
+            self.nodes, self.classes, upstroke, upstroke if self.rest is self.upstroke else self.rest @ mixing.T
+        )
 
 
 def smoothed(tissue: Tissue, rows: Float[np.ndarray, "k n_nodes"], tau: float) -> Float[np.ndarray, "k n_nodes"]:

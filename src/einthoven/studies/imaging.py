@@ -189,13 +189,13 @@ def activation_map(potentials: Recording, recording: Recording, surface: Surface
 
     spikes = stimulus_artifacts(recording)
     potentials = bridge_artifacts(potentials, spikes)
-    window = _qrs_window(bridge_artifacts(recording, spikes))
+    window = qrs_window(bridge_artifacts(recording, spikes))
     if set(potentials.sites) != set(surface.node_names):
         return activation_times(potentials, window=window)
     return spatiotemporal_activation_times(potentials.select(surface.node_names), surface, window=window)
 
 
-def _qrs_window(recording: Recording) -> tuple[float, float] | None:
+def qrs_window(recording: Recording) -> tuple[float, float] | None:
     """QRS complex of the leads with a margin, ms, up to the end of the recording on a side where none is found.
 
     None where neither its onset nor its offset is found.

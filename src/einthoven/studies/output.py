@@ -36,12 +36,8 @@ def staged(folder: Path, *, seal: str = SEAL, owned: Sequence[str] = ()) -> Iter
     InputError
         If `folder` is a file or cannot be written.
     """
-    if not str(folder).strip() or folder == Path():
-        raise InputError("--out must name a folder; got nothing, or the current folder. Example: --out out/mine.")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: --out must be a folder; this is a file.")
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     except OSError as problem:
@@ -58,6 +54,18 @@ def staged(folder: Path, *, seal: str = SEAL, owned: Sequence[str] = ()) -> Iter
             os.replace(entry, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results if it is not there; raises `InputError` if it cannot be one."""
+    if not str(folder).strip() or folder == Path():
+        raise InputError("--out must name a folder; got nothing, or the current folder. Example: --out out/mine.")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: --out must be a folder; this is a file.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"{folder}: cannot be written ({problem.strerror}); choose another --out.") from None
 
 
 def _remove(path: Path) -> None:

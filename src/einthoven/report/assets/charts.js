@@ -51,7 +51,7 @@ const Charts = (() => {
   }
 
   class Chart {
-    /** options: xLabel, yLabel, xLog, yLog, yWhole (ticks at whole numbers), bare (no axes), onPick(x), onZoom([low, high] or null), readout(x) -> rows */
+    /** options: xLabel, yLabel, xLog, yLog, xWhole, yWhole (ticks at whole numbers), bare (no axes), onPick(x), onZoom([low, high] or null), readout(x) -> rows */
     constructor(host, options) {
       this.host = host;
       this.options = options;
@@ -67,7 +67,7 @@ const Charts = (() => {
       new ResizeObserver(() => this.draw()).observe(host);
     }
 
-    /** series: [{x, y, color, width, alpha, dash, kind: "line" | "bars" | "area"}]; points: [{x, y, color, label}] */
+    /** series: [{x, y, color, width, alpha, dash, kind: "line" | "bars" | "area" | "band" (from y down to low)}]; points: [{x, y, color, label}] */
     set(series, points = []) {
       this.series = series;
       this.points = points;
@@ -97,8 +97,8 @@ const Charts = (() => {
         return [low - pad * (high - low), high + pad * (high - low)];
       };
       this.x = this.xRange || span(this.series.map((s) => s.x), xLog, xTight ? 0 : 0.03);
-      const seen = this.series.map((s) => this.xRange
-        ? Array.from(s.y).filter((_, i) => s.x[i] >= this.x[0] && s.x[i] <= this.x[1]) : s.y);
+      const seen = this.series.flatMap((s) => [s.y, s.low].filter(Boolean).map((list) => this.xRange
+        ? Array.from(list).filter((_, i) => s.x[i] >= this.x[0] && s.x[i] <= this.x[1]) : list));
       this.y = span(seen, yLog, 0.07);
       if (this.series.some((s) => s.kind === "bars" || s.kind === "area")) {
         this.y[0] = 0;
@@ -149,10 +149,12 @@ const Charts = (() => {
     }
 
     #axes(c) {
-      const [top, , , left] = this.margin, { xLabel, yLabel, xLog, yLog, yWhole } = this.options;
-      const x = (xLog ? logTicks : linearTicks)(...this.x, Math.max(2, this.width / 75));
+      const [top, , , left] = this.margin, { xLabel, yLabel, xLog, yLog, xWhole, yWhole } = this.options;
+      let x = (xLog ? logTicks : linearTicks)(...this.x, Math.max(2, this.width / (xWhole ? 25 : 75)));
       let y = (yLog ? logTicks : linearTicks)(...this.y, Math.max(2, this.height / 34));
-      if (yWhole) y = { ticks: y.ticks.filter((v) => Math.abs(v - Math.round(v)) < 1e-9), text: (v) => number(v, 0) };
+      const whole = ({ ticks }) => ({ ticks: ticks.filter((v) => Math.abs(v - Math.round(v)) < 1e-9), text: (v) => number(v, 0) });
+      if (xWhole) x = whole(x);
+      if (yWhole) y = whole(y);
       c.lineWidth = 1;
       c.strokeStyle = css("--grid");
       c.fillStyle = css("--muted");
@@ -203,7 +205,11 @@ const Charts = (() => {
         if (down) c.lineTo(x, y); else c.moveTo(x, y);
         down = true;
       }
-      if (s.kind === "area") {
+      if (s.kind === "band") {
+        for (let i = s.x.length - 1; i >= 0; i--) c.lineTo(this.px(s.x[i]), this.py(s.low[i]));
+        c.fillStyle = s.color;
+        c.fill();
+      } else if (s.kind === "area") {
         const floor = this.margin[0] + this.height;
         c.lineTo(this.px(s.x[s.x.length - 1]), floor);
         c.lineTo(this.px(s.x[0]), floor);

@@ -138,6 +138,7 @@ const Maps = (() => {
       this.colors = { low: -1, high: 1, band: 0, line: 0 };
       this.front = MISSING;
       this.cut = Infinity;
+      this.through = false;
       this.gl = canvas.getContext("webgl2", { antialias: true, alpha: true, premultipliedAlpha: true });
       if (!this.gl) throw new Error("This browser offers no WebGL 2, which the 3-D maps need.");
       this.#measure();
@@ -235,6 +236,12 @@ const Maps = (() => {
       this.draw();
     }
 
+    /** Show markers that lie behind the surface too. */
+    setThrough(on) {
+      this.through = on;
+      this.draw();
+    }
+
     /** Round markers: [{position, fill: [r, g, b] in 0..1, size in px}]. */
     setMarks(marks) {
       this.marks = marks;
@@ -278,6 +285,7 @@ const Maps = (() => {
       gl.bindVertexArray(this.surfaceArray);
       gl.drawElements(gl.TRIANGLES, this.triangles.length, gl.UNSIGNED_INT, 0);
       if (!this.marks.length) return;
+      if (this.through) gl.disable(gl.DEPTH_TEST);
       this.#use(this.pointer, scale);
       gl.uniform1f(this.pointer.uniforms.lift, 0.03 * this.radius);
       gl.uniform1f(this.pointer.uniforms.pixel, pixel);
