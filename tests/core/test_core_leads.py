@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einthoven.core import InputError, LeadSystem, Recording
+from einthoven.core import InputError, LeadSystem, Recording, from_twelve_lead
 from einthoven.core.leads import FRANK_ELECTRODES, TWELVE_LEAD_ELECTRODES, TWELVE_LEADS
 
 potentials = st.lists(st.floats(-10, 10), min_size=9, max_size=9)
@@ -91,3 +91,31 @@ def test_wilson_and_one_electrode_need_their_reference():
 def test_weights_must_fit_the_names():
     with pytest.raises(InputError, match=r"lead weights must have shape \(1, 2\); got \(2, 1\)"):
         LeadSystem(("I",), ("LA", "RA"), np.ones((2, 1)), "wilson")
+
+
+def electrode_potentials(seed: int = 3) -> Recording:
+    values = np.random.default_rng(seed).standard_normal((9, 20))
+    values -= values[:3].mean(axis=0)  # against Wilson's terminal
+    return Recording(values, np.arange(20.0), TWELVE_LEAD_ELECTRODES, "bsp", "wilson")
+
+
+def test_a_twelve_lead_ecg_holds_its_electrode_potentials():
+    known = electrode_potentials()
+    ecg = LeadSystem.twelve_lead().record(known)
+    for leads in (ecg, ecg.select(("V6", "II", "I", "V1", "V2", "V3", "V4", "V5"))):
+        found = from_twelve_lead(leads)
+        assert (found.sites, found.quantity, found.reference) == (known.sites, "bsp", "wilson")
+        assert np.abs(found.values - known.values).max() < 1e-12
+
+
+@pytest.mark.parametrize("lead", ["III", "aVR", "aVL", "aVF"])
+def test_limb_leads_that_disagree_are_refused(lead):
+    ecg = LeadSystem.twelve_lead().record(electrode_potentials())
+    values = ecg.values.copy()
+    values[ecg.sites.index(lead)] *= -1
+    with pytest.raises(InputError, match=f"lead {lead} differs by up to .* mV from what I and II make it"):
+        from_twelve_lead(ecg.with_values(values))
+    rounded = ecg.with_values(np.round(ecg.values, 2))
+    assert from_twelve_lead(rounded).sites == TWELVE_LEAD_ELECTRODES
+    with pytest.raises(InputError, match="no site named V3"):
+        from_twelve_lead(ecg.select([name for name in ecg.sites if name != "V3"]))

@@ -17,12 +17,14 @@ from einthoven.core import (
     FileFormatError,
     GeometryError,
     InputError,
+    LeadSystem,
     Recording,
     Region,
     Source,
     Surface,
     VolumeConductor,
 )
+from einthoven.core.leads import TWELVE_LEAD_ELECTRODES
 from einthoven.geometry.generators import sphere
 from einthoven.io import tables
 from einthoven.io.case_file import documented_fields, parse
@@ -269,6 +271,32 @@ def test_channels_of_a_file_with_names(folder):
         read_case(folder)
     change(folder, recording__channels=["b", "q"])
     with pytest.raises(FileFormatError, match=r"recording.channels: no channel named q; there: d, x, a, b"):
+        read_case(folder)
+
+
+def test_a_twelve_lead_ecg_becomes_its_electrode_potentials(folder):
+    values = np.random.default_rng(5).standard_normal((9, 6))
+    values -= values[:3].mean(axis=0)
+    known = Recording(values, np.arange(6.0), TWELVE_LEAD_ELECTRODES, "bsp", "wilson")
+    ecg = LeadSystem.twelve_lead().record(known)
+    tables.write_recording(folder / "ecg.csv", ecg)
+    change(folder, electrodes={"nodes": ["1-9"], "first_index": 1, "names": list(TWELVE_LEAD_ELECTRODES)})
+    change(folder, recording={"file": "ecg.csv", "reference": "wilson"})
+    found = read_case_with_notes(folder)
+    assert found.case.recording is not None
+    assert found.case.recording.sites == TWELVE_LEAD_ELECTRODES
+    assert found.case.recording.reference == "wilson"
+    np.testing.assert_allclose(found.case.recording.values, values, atol=1e-12)
+    assert "recording: electrode potentials against Wilson's terminal were made from the 12-lead ECG." in found.notes
+    change(folder, recording__reference="average")
+    with pytest.raises(
+        FileFormatError, match=r'recording.reference: ecg.csv holds a 12-lead ECG.*say reference = "wilson"'
+    ):
+        read_case(folder)
+    swapped = ecg.renamed({"V1": "V2", "V2": "V1", "II": "III", "III": "II"})
+    tables.write_recording(folder / "ecg.csv", swapped)
+    change(folder, recording__reference="wilson")
+    with pytest.raises(InputError, match=r"recording: lead (III|aVR) differs by up to .* are leads swapped"):
         read_case(folder)
 
 

@@ -3,7 +3,7 @@
 from einthoven.core.case import Case, Source
 from einthoven.core.conductor import Region, VolumeConductor
 from einthoven.core.errors import FileFormatError, GeometryError, InputError
-from einthoven.core.leads import LeadSystem
+from einthoven.core.leads import LeadSystem, from_twelve_lead
 from einthoven.core.operator import ForwardOperator
 from einthoven.core.recording import QUANTITIES, Quantity, Recording
 from einthoven.core.sites import Electrodes
@@ -31,5 +31,6 @@ __all__ = [
     "Tetrahedra",
     "VolumeConductor",
     "WeightCurve",
+    "from_twelve_lead",
     "matched_data",
 ]

@@ -10,12 +10,14 @@ from einthoven.core.arrays import frozen
 from einthoven.core.errors import InputError
 from einthoven.core.operator import ForwardOperator
 from einthoven.core.recording import Quantity, Recording
-from einthoven.core.sites import check_names
+from einthoven.core.sites import check_names, match_names
 
 #: Electrode names of the standard 12-lead ECG.
 TWELVE_LEAD_ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 #: Lead names of the standard 12-lead ECG, in the usual order.
 TWELVE_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+#: How much III, aVR, aVL and aVF may differ from what I and II make them, over the largest amplitude: they are rounded.
+AGREEMENT = 0.02
 #: Electrode names of the Frank system.
 FRANK_ELECTRODES = ("I", "E", "C", "A", "M", "F", "H")
 
@@ -127,3 +129,40 @@ class LeadSystem:
     def record(self, recording: Recording) -> Recording:
         """Derive the leads from a recording of the electrodes, matched by name."""
         return self.operator().record(recording)
+
+
+def from_twelve_lead(ecg: Recording) -> Recording:
+    """Electrode potentials of a standard 12-lead ECG, against Wilson's terminal.
+
+    RA = -(I + II) / 3, LA = (2 I - II) / 3, LL = (2 II - I) / 3; V1..V6 as they are. The eight leads I, II, V1..V6 hold
+    all that the twelve do; of the others those that are there are compared.
+
+    Parameters
+    ----------
+    ecg
+        With leads I, II, V1..V6 at least, mV.
+
+    Returns
+    -------
+    Recording
+        RA, LA, LL, V1..V6 (bsp, reference ``"wilson"``).
+
+    Raises
+    ------
+    InputError
+        If one of the eight is missing, or III, aVR, aVL or aVF is not what I and II make it.
+    """
+    independent = ("I", "II", *TWELVE_LEADS[6:])
+    first, second, *chest = ecg.values[match_names(independent, ecg.sites, "the 12-lead ECG")]
+    limbs = [-(first + second) / 3, (2 * first - second) / 3, (2 * second - first) / 3]
+    found = Recording(np.stack([*limbs, *chest]), ecg.times, TWELVE_LEAD_ELECTRODES, "bsp", "wilson")
+    derived = LeadSystem.twelve_lead().record(found)
+    size = float(np.abs(ecg.values).max())
+    for name in (name for name in TWELVE_LEADS[2:6] if name in ecg.sites):
+        off = float(np.abs(ecg.select([name]).values - derived.select([name]).values).max())
+        if off > AGREEMENT * size:
+            raise InputError(
+                f"lead {name} differs by up to {off:.3g} mV from what I and II make it; are leads swapped, scaled or "
+                "filtered differently? Leave it out to go by I and II."
+            )
+    return found

@@ -27,8 +27,10 @@ from einthoven.core import (
     Source,
     Surface,
     VolumeConductor,
+    from_twelve_lead,
 )
 from einthoven.core.errors import some
+from einthoven.core.leads import TWELVE_LEAD_ELECTRODES
 from einthoven.io import tables, zarr_store
 from einthoven.io.atomic import replacing
 from einthoven.io.case_file import (
@@ -318,6 +320,8 @@ class _Folder:
 
     def recording(self, table: RecordingTable, electrodes: Electrodes) -> Recording:
         series = self.series(table, "recording")
+        if series.names is not None and table.electrodes is None and _is_twelve_lead(series.names, electrodes):
+            series = self.electrodes_of(series, series.names, table)
         sites = self.lead_names(table, series, electrodes)
         with self.within("recording"):
             found = Recording(series.values, series.times, sites, "bsp", table.reference)
@@ -328,6 +332,21 @@ class _Folder:
                 self.check_average(found)
             self.check_plausible(found)
             return found.window(*table.window) if table.window else found
+
+    def electrodes_of(self, series: "_Series", leads: tuple[str, ...], table: RecordingTable) -> "_Series":
+        """A 12-lead ECG as potentials of its electrodes."""
+        if table.reference != "wilson":
+            raise field_error(
+                self.toml,
+                "recording.reference",
+                f"{table.file} holds a 12-lead ECG, whose electrode potentials are those against Wilson's terminal; "
+                f'say reference = "wilson", not {table.reference!r}.',
+            )
+        with self.within("recording"):
+            ecg = Recording(series.values, series.times, leads, "ecg", "wilson")
+            found = from_twelve_lead(ecg)
+        self.notes.append("recording: electrode potentials against Wilson's terminal were made from the 12-lead ECG.")
+        return _Series(found.values, found.times, found.sites)
 
     def lead_names(self, table: RecordingTable, series: "_Series", electrodes: Electrodes) -> tuple[str, ...]:
         n = len(series.values)
@@ -479,6 +498,12 @@ class _Series:
     def take(self, index: list[int]) -> "_Series":
         names = None if self.names is None else tuple(self.names[i] for i in index)
         return replace(self, values=self.values[index], names=names)
+
+
+def _is_twelve_lead(names: Sequence[str], electrodes: Electrodes) -> bool:
+    """Whether these are derived limb leads, which no electrode has as its name, and the electrodes that make them."""
+    derived = {"I", "II"} <= set(names) and not {"I", "II"} & set(electrodes.names)
+    return derived and set(TWELVE_LEAD_ELECTRODES) <= set(electrodes.names)
 
 
 def _length_unit(content: Content) -> str | None:
