@@ -8,19 +8,17 @@ used for the normal beat, whose errors are told: activation, ECG, and the time e
 """
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from _tables import lines
+from _tables import written
 
 from einthoven.datasets.phantom import LEFT, RIGHT, Phantom
 from einthoven.simulate import Activation, Ecg
 from einthoven.studies.phantom_beat import DURRER_SITES, Conduction, EarlySite, VolumeBeat
 from einthoven.studies.phantom_eikonal import EikonalHeart
-from einthoven.studies.provenance import machine, versions
 
 #: The beat on which the speeds are chosen.
 PACED = (EarlySite(RIGHT, 0.0, 0.2, 0.0, 0.0),)
@@ -136,14 +134,9 @@ def main(out: Path, smoke: bool) -> dict:
             row |= dict(zip(("wall (mm/ms)", "layer (mm/ms)"), speeds.tolist(), strict=True))
             rows.append(row)
             print(f"{h:g} mm, {name}: sd {row['sd of activation error (ms)']:.2f} ms, {row['both (ms)']:.1f} ms")
-    tables = {"rows": rows, "monodomain seconds": {n: t["seconds"] for n, t in truths.items()}}
-    tables |= {"machine": machine(), "versions": versions()}
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "reaction_eikonal.json").write_text(json.dumps(tables, indent=1))
-    text = ["# The phantom's beat by the eikonal equation", "", *lines(rows), ""]
-    (out / "reaction_eikonal.md").write_text("\n".join(text))
-    print("\n".join(text))
-    return tables
+    seconds = {n: t["seconds"] for n, t in truths.items()}
+    title = "The phantom's beat by the eikonal equation"
+    return written(out, "reaction_eikonal", title, rows, **{"monodomain seconds": seconds})
 
 
 if __name__ == "__main__":

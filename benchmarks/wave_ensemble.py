@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from _tables import lines
+from _tables import written
 
 from einthoven.core import Electrodes, ForwardOperator, InputError, LeadSystem, Recording, Region, VolumeConductor
 from einthoven.datasets.phantom import Phantom
@@ -39,7 +39,6 @@ from einthoven.simulate import Activation, Ecg, simulate
 from einthoven.simulate.eikonal_ecg import EikonalEcg
 from einthoven.studies.phantom_beat import FINE, INTRACELLULAR_CONDUCTIVITY, VolumeBeat
 from einthoven.studies.phantom_eikonal import EikonalHeart
-from einthoven.studies.provenance import machine, versions
 
 #: Of the ECG, ms after the first site fires.
 TIMES = np.arange(-10.0, 131.0, 2.0)
@@ -246,13 +245,8 @@ def main(out: Path, smoke: bool) -> dict:
         fit("monodomain", monodomain(b, *random_sites(b.twin, 2, 900 + k), k), b.fitted.model)
     if not smoke:
         fit("normal monodomain", monodomain(b, places, onsets, 60), b.fitted.model)
-    tables = {"summary": summary(rows), "cases": rows, "machine": machine(), "versions": versions()}
     (out / "wave_ensemble.partial.json").unlink()
-    (out / "wave_ensemble.json").write_text(json.dumps(tables, indent=1))
-    text = ["# Several early sites from a 12-lead ECG", "", *lines(tables["summary"], 3), ""]
-    (out / "wave_ensemble.md").write_text("\n".join(text))
-    print("\n".join(text))
-    return tables
+    return written(out, "wave_ensemble", "Several early sites from a 12-lead ECG", summary(rows), 3, cases=rows)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ speeds are those of ``benchmarks/reaction_eikonal.py``'s paced beat. Prints and 
 """
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from _tables import lines
+from _tables import written
 
 from einthoven.core import ForwardOperator, Recording
 from einthoven.datasets.phantom import Phantom
@@ -25,7 +24,6 @@ from einthoven.protocol import multi_site
 from einthoven.simulate import Activation, Ecg, simulate
 from einthoven.studies.phantom_beat import VolumeBeat
 from einthoven.studies.phantom_eikonal import EikonalHeart
-from einthoven.studies.provenance import machine, versions
 
 #: Of the ECG, ms after the focus fires.
 TIMES = np.arange(0.0, 221.0, 2.0)
@@ -100,13 +98,7 @@ def main(out: Path, smoke: bool) -> dict:
             errors = [float(np.linalg.norm(f.wave.sites[0] - x)) for f, x in zip(fits, foci, strict=True)]
             rows.append(summary(kind, name, errors, fits, [s for _, s in found]))
             print(f"{kind}, {name}: median {rows[-1]['median error (mm)']:.1f} mm, {rows[-1]['seconds']:.1f} s each")
-    out.mkdir(parents=True, exist_ok=True)
-    tables = {"rows": rows, "machine": machine(), "versions": versions()}
-    (out / "wave_fit.json").write_text(json.dumps(tables, indent=1))
-    text = ["# One focus from its ECG", "", *lines(rows, 3), ""]
-    (out / "wave_fit.md").write_text("\n".join(text))
-    print("\n".join(text))
-    return tables
+    return written(out, "wave_fit", "One focus from its ECG", rows, 3)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """Activation times of a sheet with oblique fibers and a scar, and which tissue a late activation depends on."""
 
 import argparse
-import base64
-import io
-import json
 import sys
 from pathlib import Path
 
@@ -11,6 +8,7 @@ import numpy as np
 
 from einthoven.cli import console
 from einthoven.eikonal import Eikonal
+from einthoven.report.figure_page import write_figure_page
 from einthoven.tissue import Grid
 
 #: mm/ms along and across the fibers, which turn from 20 to 70 degrees over the sheet; side of the sheet, mm.
@@ -84,21 +82,17 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="a coarser sheet")
     options = parser.parse_args()
     result = solve(51 if options.smoke else 201)
-    options.out.mkdir(parents=True, exist_ok=True)
-    row, picture = metrics(result), io.BytesIO()
-    figure(result).savefig(picture, format="png", dpi=120)
-    (options.out / "eikonal_sheet.png").write_bytes(picture.getvalue())
-    (options.out / "metrics.json").write_text(json.dumps([row], indent=1))
-    cells = "".join(f"<tr><td>{k}</td><td>{v:.4g}</td></tr>" for k, v in row.items())
-    embedded = base64.b64encode(picture.getvalue()).decode("ascii")
-    (options.out / "report.html").write_text(
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Activation of a sheet with a scar</title>"
-        "<h1>Activation of a sheet with a scar</h1>"
-        f"<img alt='Activation times and their derivative' src='data:image/png;base64,{embedded}'>"
-        f"<table>{cells}</table></html>\n"
+    row = metrics(result)
+    page = write_figure_page(
+        options.out,
+        "eikonal_sheet",
+        figure(result),
+        row,
+        title="Activation of a sheet with a scar",
+        alt="Activation times and their derivative",
     )
     console.table([row], dict.fromkeys(row, "") | {k: k.replace("_", " ") for k in row})
-    console.say(f"page: {options.out}/report.html")
+    console.say(f"page: {page}")
     return 0
 
 

@@ -5,9 +5,6 @@ them by Adam, with the exact gradient of the simulation. Writes the maps, the sc
 """
 
 import argparse
-import base64
-import io
-import json
 import sys
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import optax
 from einthoven.cli import console
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
 from einthoven.protocol import Box, Protocol, Stimulus
+from einthoven.report.figure_page import write_figure_page
 from einthoven.simulate import Monodomain
 from einthoven.simulate.differentiable import Currents, DifferentiableMonodomain
 from einthoven.tissue import Grid, Tissue
@@ -134,21 +132,15 @@ def figure(result: dict):
 
 def write(result: dict, out: Path) -> Path:
     """Write figure, scores, arrays and page."""
-    out.mkdir(parents=True, exist_ok=True)
-    row, picture = scores(result), io.BytesIO()
-    figure(result).savefig(picture, format="png", dpi=120)
-    (out / "fit_conductivity.png").write_bytes(picture.getvalue())
-    (out / "metrics.json").write_text(json.dumps([row], indent=1))
-    np.savez(out / "maps.npz", truth=HEALTHY * result["truth"], found=HEALTHY * result["found"])
-    cells = "".join(f"<tr><td>{k}</td><td>{v:.4g}</td></tr>" for k, v in row.items() if not isinstance(v, str))
-    embedded = base64.b64encode(picture.getvalue()).decode("ascii")
-    page = out / "report.html"
-    page.write_text(
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Diffusivity from activation times</title>"
-        "<h1>Diffusivity from activation times</h1>"
-        f"<img alt='True and fitted map, measured times, misfit' src='data:image/png;base64,{embedded}'>"
-        f"<table>{cells}</table></html>\n"
+    page = write_figure_page(
+        out,
+        "fit_conductivity",
+        figure(result),
+        scores(result),
+        title="Diffusivity from activation times",
+        alt="True and fitted map, measured times, misfit",
     )
+    np.savez(out / "maps.npz", truth=HEALTHY * result["truth"], found=HEALTHY * result["found"])
     return page
 
 

@@ -1,9 +1,6 @@
 """Two early sites of the phantom's ventricles from a 12-lead ECG, and how sure their activation map is."""
 
 import argparse
-import base64
-import io
-import json
 import sys
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from einthoven.datasets.phantom import LEFT, RIGHT, Phantom
 from einthoven.forward.sampling import surface_sampling
 from einthoven.inverse.wave_ensemble import WaveEnsemble, fit_ensemble
 from einthoven.inverse.wave_fit import FitPriors
+from einthoven.report.figure_page import write_figure_page
 from einthoven.studies.phantom_beat import FINE, EarlySite
 from einthoven.studies.phantom_eikonal import EikonalHeart
 
@@ -111,21 +109,17 @@ def main() -> int:
     options = parser.parse_args()
     ecg, truth = recorded(2.5 if options.smoke else 1.5)
     heart, ensemble = fit(ecg, *((3.0, 1, 2) if options.smoke else (2.0, 6, 4)))
-    options.out.mkdir(parents=True, exist_ok=True)
-    row, picture = metrics(heart, ensemble, truth), io.BytesIO()
-    figure(ecg, heart, ensemble, truth).savefig(picture, format="png", dpi=120)
-    (options.out / "fit_ecg.png").write_bytes(picture.getvalue())
-    (options.out / "metrics.json").write_text(json.dumps([row], indent=1))
-    cells = "".join(f"<tr><td>{k}</td><td>{v:.4g}</td></tr>" for k, v in row.items())
-    embedded = base64.b64encode(picture.getvalue()).decode("ascii")
-    (options.out / "report.html").write_text(
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Early sites from an ECG</title>"
-        "<h1>Early sites from an ECG</h1>"
-        f"<img alt='Leads, activation maps and their spread' src='data:image/png;base64,{embedded}'>"
-        f"<table>{cells}</table></html>\n"
+    row = metrics(heart, ensemble, truth)
+    page = write_figure_page(
+        options.out,
+        "fit_ecg",
+        figure(ecg, heart, ensemble, truth),
+        row,
+        title="Early sites from an ECG",
+        alt="Leads, activation maps and their spread",
     )
     console.table([row], dict.fromkeys(row, "") | {k: k.replace("_", " ") for k in row})
-    console.say(f"page: {options.out}/report.html")
+    console.say(f"page: {page}")
     return 0
 
 

@@ -176,6 +176,8 @@ def test_a_chain_is_repeatable_and_remembers_its_best(search):
         assert gain == pytest.approx(found.wave.gain, rel=1e-5)
     assert any(not np.array_equal(first[n].wave.sites, other[n].wave.sites) for n in set(first) & set(other))
     assert set(search.anneal(1, n_steps=4000, most=2, least=2)) == {2}
+    early = replace(search, window=(search.window[0], 3.0, search.window[2]))  # the ECG asks for later onsets
+    assert all((found.wave.onsets <= 3.0).all() for found in early.anneal(1, n_steps=4000, most=3).values())
 
 
 def test_the_search_comes_near_two_sites(search):

@@ -1,13 +1,17 @@
 """Still figures: what is drawn where, and what is refused."""
 
+import json
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from einthoven.core import InputError
 from einthoven.geometry.generators import sphere
 from einthoven.report import figures
+from einthoven.report.figure_page import write_figure_page
 
 
 def pixels(figure) -> np.ndarray:
@@ -84,3 +88,18 @@ def test_butterfly_and_electrograms(imaging_result):
     drawn = figures.electrograms(series, site).axes[0]
     np.testing.assert_array_equal(drawn.get_lines()[0].get_ydata(), result.truth.values[5])
     assert drawn.get_title(loc="left") == site
+
+
+def test_a_figure_page_holds_picture_and_numbers_and_escapes_text(tmp_path):
+    canvas = Figure(figsize=(2.0, 1.0))
+    canvas.subplots().plot([0, 1], [0, 1])
+    page = write_figure_page(
+        tmp_path / "new", "line", canvas, {"a<b": 0.12345678, "what": "<i>"}, title="<T>", alt="a 'line'"
+    )
+    text = page.read_text()
+    assert "<title>&lt;T&gt;</title><h1>&lt;T&gt;</h1>" in text
+    assert "<td>a&lt;b</td><td>0.1235</td>" in text
+    assert "<td>what</td><td>&lt;i&gt;</td>" in text
+    assert "alt='a &#x27;line&#x27;'" in text
+    assert (tmp_path / "new" / "line.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "new" / "metrics.json").read_text()) == [{"a<b": 0.12345678, "what": "<i>"}]
