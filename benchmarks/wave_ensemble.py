@@ -56,7 +56,7 @@ class Truth(NamedTuple):
     """What made an ECG."""
 
     sites: np.ndarray
-    activation: np.ndarray  # at the nodes of the heart's surface, ms
+    activation: np.ndarray  # at the nodes of the heart's surface, ms; NaN where the ECG was over before
     ecg: Recording
 
 
@@ -169,8 +169,9 @@ def row(name: str, b: Bench, truth: Truth, ensemble: WaveEnsemble, seconds: floa
     times = {
         "best": b.at_fitted.apply(ensemble.best.beat.arrival.times), "mean": b.at_fitted.apply(ensemble.mean)
     }  # fmt: skip
-    spread = b.at_fitted.apply(ensemble.spread)
-    errors = {key: value - truth.activation for key, value in times.items()}
+    known = np.isfinite(truth.activation)
+    spread = b.at_fitted.apply(ensemble.spread)[known]
+    errors = {key: (value - truth.activation)[known] for key, value in times.items()}
     return {
         "data": name,
         "sites": len(truth.sites),

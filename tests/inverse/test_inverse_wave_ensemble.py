@@ -84,6 +84,13 @@ def test_channels_hold_the_leads_and_their_changes(n_in):
     assert np.abs(coarse.mixing[0] @ fewer.matrix - plain.matrix).max() > 1e-3
 
 
+def test_combinations_have_the_jacobian_of_their_leads(model):
+    beat = model.beat(TWO.sites, TWO.onsets, TWO.speeds)
+    mixing = np.random.default_rng(0).standard_normal((3, 10))
+    wanted = mixing @ model.jacobian(beat)
+    assert np.abs(model.jacobian(beat, mixing) - wanted).max() < 1e-12 * np.abs(wanted).max()
+
+
 def test_errors_are_found_with_the_wave(model):
     leads, truth = with_errors(model), np.array([-0.8, 1.1])
     channels = model.beat(TRUE.sites, TRUE.onsets, TRUE.speeds).ecg

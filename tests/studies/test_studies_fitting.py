@@ -104,6 +104,8 @@ def test_without_a_window_the_qrs_complex_is_fitted(case):
     assert recording.dt == 4.0
     row = case.recording.values[3]
     assert np.allclose(recording.values[3], row[np.round(recording.times).astype(int)])
+    odd = fitted_recording(case, QUICK.model_copy(update={"window_ms": (21.5, 61.0)}))
+    assert odd.times.tolist() == list(range(24, 61, 4))  # on whole steps, within
     flat = case.recording.with_values(np.zeros_like(case.recording.values))
     quiet = Case("ball", case.conductor, case.sources, case.electrodes, flat)
     with pytest.raises(InputError, match="no QRS complex was found in the leads; say where it is: --window"):
