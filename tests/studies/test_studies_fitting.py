@@ -121,6 +121,11 @@ def test_windows_that_do_not_fit_are_refused(case, window, problem):
         fitted_recording(case, QUICK.model_copy(update={"window_ms": window}))
 
 
+def test_too_few_leads_are_refused(case):
+    with pytest.raises(InputError, match="ball: fitting needs at least 3 leads; got 2: E4, E7"):
+        fitted_recording(case, QUICK.model_copy(update={"leads": ("E4", "E7")}))
+
+
 def test_a_case_without_a_recording_is_refused(bare):
     with pytest.raises(InputError, match="no body-surface recording"):
         fit_case(bare, QUICK)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from einthoven.core import Case, InputError, Recording
+from einthoven.core.errors import some
 from einthoven.core.progress import Progress, silent
 from einthoven.eikonal import Eikonal
 from einthoven.forward.sampling import SurfaceSampling, surface_sampling
@@ -165,6 +166,10 @@ def fitted_recording(case: Case, settings: FitSettings) -> Recording:
     """The leads that are fitted, every `step_ms` within the window; without one within the QRS complex."""
     chosen = ImagingSettings(leads=settings.leads, exclude=settings.exclude, reference=settings.reference)
     recording = select_data(case, chosen)
+    if recording.n_sites < 3:
+        raise InputError(
+            f"{case.name}: fitting needs at least 3 leads; got {recording.n_sites}: {some(recording.sites)}."
+        )
     window = settings.window_ms or qrs_window(recording)
     if window is None:
         raise InputError(f"{case.name}: no QRS complex was found in the leads; say where it is: --window START:STOP.")
