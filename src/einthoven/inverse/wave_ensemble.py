@@ -12,8 +12,10 @@ p_k the shares of the eigenvalues of their covariance between leads in their sum
 frame: in both directions the effective rank of Roy and Vetterli (EUSIPCO 2007; in time that of a first-order
 autoregression, whose spectrum has the geometric mean 1 - r^2 of its mean). The number of sites has the smallest
 
-    BIC = n_eff log(|R|^2 / |Y|^2 + e^2) + (parameters) log n_eff
+    BIC = n_eff |R|^2 / (|Y|^2 (m^2 + e^2)) + (parameters) log n_eff,
 
+m the smallest misfit |R| / |Y| of all fits: the error is taken as known, m^2 + e^2 of the ECG's power, and a fit that
+leaves more than that is rejected however few numbers there are
 (Schwarz 1978, doi:10.1214/aos/1176344136). All fits within `TOLERANCE` of the smallest BIC are kept: beyond 10 the
 evidence against a model is usually called very strong (Kass & Raftery 1995, doi:10.1080/01621459.1995.10476572).
 """
@@ -197,15 +199,15 @@ def fit_ensemble(
         "fits", _starts(chains, range(limits[0], limits[1] + 1), 0, STARTS_OF_EACH), guess, EVALUATIONS[0]
     )
     noise, n_effective = _errors(min(first, key=lambda fit: fit.misfit), ecg, priors)
-    score = _Score(model, n_effective, priors.model_error)
+    score = _Score.of(first, model, n_effective, priors)
     likely = score.likely(first)
     first += work.fits("more fits", _starts(chains, likely, STARTS_OF_EACH, n_starts), guess, EVALUATIONS[0])
     noise, n_effective = _errors(min(first, key=lambda fit: fit.misfit), ecg, priors)
     counted = replace(priors, noise=max(priors.noise, noise))
-    score = _Score(model, n_effective, priors.model_error)
+    score = _Score.of(first, model, n_effective, priors)
     again = [_without_idle(fit) for fit in score.promising(first)]
     fits = work.fits("fits again", again, counted, EVALUATIONS[1])
-    return score.ensemble(fits, counted.noise, len(first))
+    return _Score.of(fits, model, n_effective, priors).ensemble(fits, counted.noise, len(first))
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,13 +308,17 @@ class _Score:
 
     model: EikonalEcg
     n_effective: float
-    model_error: float
+    error: float
+
+    @classmethod
+    def of(cls, fits: list[WaveFit], model: EikonalEcg, n_effective: float, priors: FitPriors) -> "_Score":
+        """The error, as a share of the power of the ECG, from the fit that leaves least."""
+        return cls(model, n_effective, min(fit.misfit for fit in fits) ** 2 + priors.model_error**2)
 
     def bic(self, fit: WaveFit) -> float:
-        """Up to a constant of the data."""
+        """n_eff |R|^2 / error + (parameters) log n_eff."""
         parameters = len(fit.wave.sites) * (self.model.wave.dimension + 1) + len(self.model.layers) + 1
-        error = fit.misfit**2 + self.model_error**2
-        return float(self.n_effective * np.log(error) + parameters * np.log(self.n_effective))
+        return float(self.n_effective * fit.misfit**2 / self.error + parameters * np.log(self.n_effective))
 
     def likely(self, fits: list[WaveFit]) -> list[int]:
         """Numbers of sites of the fits whose BIC is near the smallest."""
