@@ -43,7 +43,7 @@ class Schedule:
     steps
         Number of steps.
     rate
-        Adam's rate at the start; it ends at 2 % of this.
+        Adam's largest rate, reached after 5 % of the steps; it begins and ends at 2 % of this.
     tolerances
         First and last standard deviation of the residuals.
     annealed
@@ -80,6 +80,9 @@ class Trained(NamedTuple):
     history: History
     interrupted: bool
 
+
+#: Share of the steps over which the rate rises.
+WARM_UP = 0.05
 
 #: Steps between two reports, in one compiled loop.
 CHUNK = 25
@@ -123,7 +126,9 @@ def train(
 
 
 def _optimizer(schedule: Schedule) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(schedule.rate, schedule.steps, alpha=0.02), b2=0.99)
+    rising = max(1, int(WARM_UP * schedule.steps))
+    rate = optax.warmup_cosine_decay_schedule(0.02 * schedule.rate, schedule.rate, rising, schedule.steps + 1, 0.02 * schedule.rate)
+    return optax.adam(rate, b2=0.99)
 
 
 @eqx.filter_jit
