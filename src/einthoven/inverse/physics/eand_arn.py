@@ -51,7 +51,7 @@ class SeparableArn:
     """
 
     physics: CellPhysics = field(default_factory=CellPhysics)
-    schedule: Schedule = Schedule(steps=400, rate=0.01)
+    schedule: Schedule = Schedule(steps=400, rate=0.005)
     width: int = 128
     n_blocks: int = 3
     n_modes: int = 1000

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from einthoven.core import ForwardOperator, InputError, Recording, Surface
 from einthoven.inverse.noise import NoiseCovariance
-from einthoven.inverse.physics.reaction_diffusion import Laplacian, ReactionDiffusion, check_membrane, frame_step
+from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion, check_membrane, frame_step
 from einthoven.inverse.physics.waves import Excitation, check_resolved, excitation, imaging_cells
 from einthoven.inverse.problem import Problem, prepare
 from einthoven.inverse.regularizers import source_surface
@@ -63,7 +63,7 @@ class CellPhysics:
 
     membrane: IonicModel = field(default_factory=imaging_cells)
     diffusivity: float | None = None
-    laplacian: Laplacian = "weak"
+    laplacian: str = "weak"
     sigma: float | None = None
     noise: NoiseCovariance | None = None
     extracellular: bool = False

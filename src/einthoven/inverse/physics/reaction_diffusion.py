@@ -12,7 +12,7 @@ where a front is, and say the same for every membrane (Aliev-Panfilov's own unit
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -28,8 +28,8 @@ from einthoven.ionic import Gate, IonicModel
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
 from einthoven.signals.sampling import sample_interval
 
-#: How the Laplacian is made.
-Laplacian = Literal["weak", "edge-length"]
+#: How the Laplacian may be made.
+LAPLACIANS = ("weak", "edge-length")
 
 #: u'(t_i) h from u(t_0) .. u(t_4), i = 0, 1, 2 (fourth order); those of the last two frames mirror the first.
 STENCIL = np.array([[-25.0, 48.0, -36.0, 16.0, -3.0], [-3.0, -10.0, 18.0, -6.0, 1.0], [1.0, -8.0, 0.0, 8.0, -1.0]]) / 12
@@ -99,7 +99,7 @@ class ReactionDiffusion(eqx.Module):
         membrane: IonicModel,
         *,
         step: float,
-        laplacian: Laplacian = "weak",
+        laplacian: str = "weak",
         dtype: str = "float32",
     ) -> "ReactionDiffusion":
         """The residuals on a surface.
@@ -126,7 +126,7 @@ class ReactionDiffusion(eqx.Module):
         check_no_isolated(surface)
         area = node_areas(surface)
         root = np.sqrt(area / area.mean())
-        if laplacian not in ("weak", "edge-length"):
+        if laplacian not in LAPLACIANS:
             raise InputError(f"laplacian must be 'weak' or 'edge-length'; got {laplacian!r}.")
         if laplacian == "weak":
             scaled = sparse.diags_array(root / area) @ stiffness(surface)

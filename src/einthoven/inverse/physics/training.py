@@ -6,7 +6,7 @@ wrong it stays where the data allow it.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -22,6 +22,7 @@ from einthoven.inverse.physics.fields import Cost
 Number = float | int
 
 
+@runtime_checkable
 class Fields(Protocol):
     """Parameters of two fields on the grid, a pytree (`equinox.Module`)."""
 

@@ -98,11 +98,12 @@ def excitation(membrane: IonicModel) -> Excitation:
         _, states = membrane.rest()
         u = np.linspace(0.0, 1.0, 7)
         rates = np.array([float(membrane.rates(x, states)[0]) for x in u])
-    fit = np.polynomial.Polynomial.fit(u, rates, 3, domain=[-1, 1])
-    roots = np.sort_complex(fit.roots())
-    if np.abs(fit(u) - rates).max() > 1e-6 * np.abs(rates).max() or np.abs(roots.imag).max() > 1e-9:
-        raise InputError(f"{name}: with recovery at rest its rate of excitation is no cubic with three roots.")
+    fit = np.polynomial.Polynomial(np.polynomial.polynomial.polyfit(u, rates, 3))
+    cubic = fit.coef[3] < 0 and np.abs(fit(u) - rates).max() <= 1e-6 * np.abs(rates).max()
+    roots = np.sort_complex(fit.roots()) if cubic else np.full(3, np.nan)
     _, a, b = roots.real
+    if not (np.abs(roots.imag).max() <= 1e-9 and 0 < 2 * a < b):
+        raise InputError(f"{name}: with recovery at rest its rate of excitation is no cubic whose fronts advance.")
     return Excitation(float(-fit.coef[3]), float(a), float(b))
 
 
