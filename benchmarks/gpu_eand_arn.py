@@ -1,14 +1,14 @@
 """The pointwise EAND-ARN trained long: loss, misfit and error against seconds. Needs only NumPy and JAX.
 
-One file holds everything (`--prepare` writes it, with einthoven installed): operator, mesh, data, start and truth of the
-benchmark case of ``inverse_physics.py``. Training knows the truth only to print the error.
+One file holds everything (`--prepare` writes it, with einthoven installed): operator, mesh, data, start and truth of
+the benchmark case of ``inverse_physics.py``. Training knows the truth only to print the error.
 
     python benchmarks/gpu_eand_arn.py --prepare case.npz
     python benchmarks/gpu_eand_arn.py case.npz --sigma 5 --seconds 180 --out out/gpu
     python benchmarks/gpu_eand_arn.py case.npz --sigma 5 --seconds 180 --out out/gpu --from-scratch --inputs xyz
 
-Stopped runs go on from their last checkpoint with ``--resume``. Writes OUT/NAME.json (the course), OUT/NAME.npz (weights
-and fields); NAME says the settings.
+Stopped runs go on from their last checkpoint with ``--resume``. Writes OUT/NAME.json (the course), OUT/NAME.npz
+(weights and fields); NAME says the settings.
 """
 
 import argparse
@@ -23,6 +23,8 @@ import numpy as np
 #: Physics, data and the ends of the network need all digits; inside the blocks the device may round (TF32).
 EXACT = jax.lax.Precision.HIGHEST
 CHUNK = 20
+#: Noise of the prepared case, mV.
+SIGMAS = (1.0, 5.0)
 
 
 # -- the case ---------------------------------------------------------------------------------------------------------
@@ -36,8 +38,8 @@ def prepare(path: Path, focus: int, *, smoke: bool = False) -> None:
     from einthoven.inverse.physics.network import surface_modes
 
     place, fine = bench.geometry(smoke), bench.wave(smoke, focus)
-    held: dict[str, np.ndarray] = {"truth": fine.values[: place.n_coarse] / 100.0, "sigmas": np.array(bench.SIGMAS)}
-    for sigma in bench.SIGMAS:
+    held: dict[str, np.ndarray] = {"truth": fine.values[: place.n_coarse] / 100.0, "sigmas": np.array(SIGMAS)}
+    for sigma in SIGMAS:
         cells = CellPhysics(sigma=sigma, extracellular=True)
         ready = cells.prepare(place.coarse, bench.noisy(place, fine, sigma, focus))
         table, tag = ready.cost.wave.negative_laplacian, f"@{sigma:g}"
@@ -51,7 +53,7 @@ def prepare(path: Path, focus: int, *, smoke: bool = False) -> None:
     constants = [cell.a, cell.k, cell.e0, cell.mu1, cell.mu2, cell.time_unit, wave.step, wave.unit, wave.floor]
     held |= {"laplacian": dense, "root": wave.root, "modes": modes, "eigenvalues": values}
     held |= {"points": ready.surface.points, "constants": np.array([float(c) for c in constants]), "focus": focus}
-    yardsticks = bench.cells(smoke, (focus,), lambda name: not name.startswith("eand"))
+    yardsticks = bench.cells(smoke, focus, sigmas=SIGMAS, chosen=lambda name: not name.startswith("eand"))
     held["yardsticks"] = np.array(json.dumps(yardsticks))
     whole = {k: np.asarray(v, np.float32) if np.asarray(v).dtype == np.float64 else v for k, v in held.items()}
     np.savez_compressed(path, **whole)
@@ -106,7 +108,7 @@ def initial(key, n_space: int, n_time: int, width: int, n_blocks: int, head: flo
 
 
 def fields(p: dict, fixed: dict):
-    """u and v on the grid."""
+    """Fields u and v on the grid."""
     n = fixed["space"].shape[1]
     space = jnp.matmul(fixed["space"], p["embedding"][:n], precision=EXACT)
     t = jnp.matmul(fixed["time"], p["embedding"][n:], precision=EXACT) + p["bias"]

@@ -1,9 +1,9 @@
 """EAND-ARN: networks for u and v, derivatives by differences on the grid, adaptive residual blocks.
 
-Zhu, Bilchick and Xie, arXiv:2502.11378, Scientific Reports 15:31747, 2025. Theirs: numerical differentiation in place of
-automatic differentiation, adaptive residual blocks, the residuals of Aliev-Panfilov cells, the data term. Ours: mesh
-operators in the weak form by default, evaluation once on the whole (node x frame) grid, Laplace-Beltrami modes as inputs,
-the classical solution as an additive start, the annealed weight of the physics, D from the data.
+Zhu, Bilchick and Xie, arXiv:2502.11378, Scientific Reports 15:31747, 2025. Theirs: numerical differentiation in place
+of automatic differentiation, adaptive residual blocks, the residuals of Aliev-Panfilov cells, the data term. Ours: mesh
+operators in the weak form by default, evaluation once on the whole (node x frame) grid, Laplace-Beltrami modes as
+inputs, the classical solution as an additive start, the annealed weight of the physics, D from the data.
 """
 
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class SeparableArn:
     """
 
     physics: CellPhysics = field(default_factory=CellPhysics)
-    schedule: Schedule = Schedule(steps=400, rate=0.005)
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=400, rate=0.005))
     width: int = 128
     n_blocks: int = 3
     n_modes: int = 1000
@@ -105,7 +105,7 @@ class PointwiseArn:
     """
 
     physics: CellPhysics = field(default_factory=CellPhysics)
-    schedule: Schedule = Schedule(steps=300, rate=0.003)
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=300, rate=0.003))
     width: int = 48
     n_blocks: int = 3
     n_modes: int = 64

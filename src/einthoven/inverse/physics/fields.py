@@ -116,8 +116,8 @@ class CellPhysics:
         if not problem.constant_visible:
             raise InputError(
                 f"cells excite at an absolute potential, and with the reference {problem.operator.reference!r} the "
-                "data do not show a constant on the heart. Use an absolute reference, or give `start`, an estimate with "
-                "the right zero."
+                "data do not show a constant on the heart. Use an absolute reference, or give `start`, an estimate "
+                "with the right zero."
             )
         rule = Discrepancy(sigma)
         return Stre(rule, noise=self.noise).reconstruct(problem.operator, problem.recording).estimate

@@ -1,8 +1,8 @@
 """Networks for the fields u and v: adaptive residual blocks, pointwise in (t, s) or separable.
 
-A block computes x+ = alpha h(x) + (1 - alpha) x with h two tanh layers and one trainable alpha that starts at 0, so that
-the network starts as its linear embedding (Wang, Li, Chen and Perdikaris 2024, arXiv:2402.00326; the skip connections of
-EAND-ARN, arXiv:2502.11378, are trainable too). Heads start at zero: the fields start as the offset that is given.
+A block computes x+ = alpha h(x) + (1 - alpha) x with h two tanh layers and one trainable alpha that starts at 0, so
+that the network starts as its linear embedding (Wang, Li, Chen and Perdikaris 2024, arXiv:2402.00326; the skip
+connections of EAND-ARN, arXiv:2502.11378, are trainable too). Heads start at zero: the fields start as the offset that is given.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ class Block(eqx.Module):
         )
 
     def __call__(self, x: Float[Array, "... w"]) -> Float[Array, "... w"]:
-        """alpha h(x) + (1 - alpha) x."""
+        """Return alpha h(x) + (1 - alpha) x."""
         h = jnp.tanh(jnp.tanh(x @ self.first + self.first_bias) @ self.second + self.second_bias)
         return x + self.alpha * (h - x)
 
@@ -50,9 +50,7 @@ class Trunk(eqx.Module):
     squashed: bool = eqx.field(static=True)
 
     @classmethod
-    def random(
-        cls, key: Any, n_inputs: int, width: int, n_blocks: int, *, squashed: bool, dtype: str
-    ) -> "Trunk":
+    def random(cls, key: Any, n_inputs: int, width: int, n_blocks: int, *, squashed: bool, dtype: str) -> "Trunk":
         """Random weights of variance 1 / inputs."""
         first, *rest = jax.random.split(key, 1 + n_blocks)
         blocks = tuple(Block.random(k, width, dtype) for k in rest)
@@ -105,7 +103,7 @@ class SeparableFields(eqx.Module):
         return cls(inputs, space, time, jnp.zeros((width, width), dtype), jnp.zeros((width, width), dtype))
 
     def __call__(self) -> tuple[Any, Any]:
-        """u and v."""
+        """Fields u and v."""
         f, g = self.space(self.fixed.space), self.time(self.fixed.time).T
         scale = 1 / np.sqrt(len(g))
         u, v = (offset + scale * (f @ (head @ g)) for offset, head in self._parts())
@@ -146,7 +144,7 @@ class PointwiseFields(eqx.Module):
         return cls(inputs, trunk, jnp.zeros((width, 2), dtype), jnp.zeros(2, dtype))
 
     def __call__(self) -> tuple[Any, Any]:
-        """u and v; the embedding of (t, s) is the sum of one of s and one of t."""
+        """Fields u and v; the embedding of (t, s) is the sum of one of s and one of t."""
         n = self.fixed.space.shape[1]
         along_space = self.fixed.space @ self.trunk.embedding[:n]
         along_time = self.fixed.time @ self.trunk.embedding[n:] + self.trunk.bias

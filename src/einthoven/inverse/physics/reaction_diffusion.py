@@ -164,7 +164,7 @@ class ReactionDiffusion(eqx.Module):
         return membrane_rates(self.membrane, jnp.maximum(u, self.floor), v)
 
     def recovery(self, u: Float[Array, "n t"], *, substeps: int = 4) -> Float[Array, "n t"]:
-        """v from its own equation along a given u, from rest at the first frame.
+        """Return v from its own equation along a given u, from rest at the first frame.
 
         u is taken between its rest and its peak, linearly between frames; Heun's method.
 

@@ -27,7 +27,7 @@ class Fields(Protocol):
     """Parameters of two fields on the grid, a pytree (`equinox.Module`)."""
 
     def __call__(self) -> tuple[Any, Any]:
-        """u and v, each of shape (n_nodes, n_times)."""
+        """Fields u and v, each of shape (n_nodes, n_times)."""
         ...
 
     def trained(self) -> Any:
@@ -128,13 +128,15 @@ def train(
 
 def _optimizer(schedule: Schedule) -> optax.GradientTransformation:
     rising = max(1, int(WARM_UP * schedule.steps))
-    rate = optax.warmup_cosine_decay_schedule(0.02 * schedule.rate, schedule.rate, rising, schedule.steps + 1, 0.02 * schedule.rate)
+    rate = optax.warmup_cosine_decay_schedule(
+        0.02 * schedule.rate, schedule.rate, rising, schedule.steps + 1, 0.02 * schedule.rate
+    )
     return optax.adam(rate, b2=0.99)
 
 
 @eqx.filter_jit
 def _advance(state: Any, fixed: Any, cost: Cost, schedule: Schedule, n: int) -> Any:
-    """n steps in one loop; returns the state and the course."""
+    """Do n steps in one loop; returns the state and the course."""
     optimizer = _optimizer(schedule)
     first, last = schedule.tolerances
     fall = (last / first) ** (1 / max(1.0, schedule.annealed * schedule.steps))

@@ -4,8 +4,8 @@ With the recovery variable at rest the rate of excitation of the membranes used 
 
     du/dt = k u (u - a) (b - u)
 
-(Aliev-Panfilov: k / T, a, b = 1; Mitchell-Schaeffer with the gate open: k = 1 / tau_in, a and b the roots of u (1 - u) =
-tau_in / tau_out). Its front on a fine mesh runs at c = sqrt(D k / 2) (b - 2 a), exactly (Nagumo, Arimoto and Yoshizawa
+(Aliev-Panfilov: k / T, a, b = 1; Mitchell-Schaeffer with the gate open: k = 1 / tau_in, a and b the roots of
+u (1 - u) = tau_in / tau_out). Its front on a fine mesh runs at c = sqrt(D k / 2) (b - 2 a), exactly (Nagumo, Arimoto and Yoshizawa
 1962); recovery during the upstroke slows it by a few percent.
 """
 
@@ -98,13 +98,13 @@ def excitation(membrane: IonicModel) -> Excitation:
         _, states = membrane.rest()
         u = np.linspace(0.0, 1.0, 7)
         rates = np.array([float(membrane.rates(x, states)[0]) for x in u])
-    fit = np.polynomial.Polynomial(np.polynomial.polynomial.polyfit(u, rates, 3))
-    cubic = fit.coef[3] < 0 and np.abs(fit(u) - rates).max() <= 1e-6 * np.abs(rates).max()
-    roots = np.sort_complex(fit.roots()) if cubic else np.full(3, np.nan)
+    fit = np.polyfit(u, rates, 3)
+    cubic = fit[0] < 0 and np.abs(np.polyval(fit, u) - rates).max() <= 1e-6 * np.abs(rates).max()
+    roots = np.sort_complex(np.roots(fit)) if cubic else np.full(3, np.nan + 0j)
     _, a, b = roots.real
     if not (np.abs(roots.imag).max() <= 1e-9 and 0 < 2 * a < b):
         raise InputError(f"{name}: with recovery at rest its rate of excitation is no cubic whose fronts advance.")
-    return Excitation(float(-fit.coef[3]), float(a), float(b))
+    return Excitation(float(-fit[0]), float(a), float(b))
 
 
 def check_resolved(surface: Surface, diffusivity: Number, membrane: IonicModel) -> None:

@@ -28,7 +28,7 @@ class FreeFields(eqx.Module):
     v: Float[Array, "n t"]
 
     def __call__(self) -> tuple[Any, Any]:
-        """u and v."""
+        """Fields u and v."""
         return self.u, self.v
 
     def trained(self) -> Any:
@@ -84,7 +84,7 @@ class WeakConstraint:
     """
 
     physics: CellPhysics = field(default_factory=CellPhysics)
-    schedule: Schedule = Schedule()
+    schedule: Schedule = field(default_factory=Schedule)
     progress: Progress = silent
     capabilities: Capabilities = field(default=CELLS, init=False)
     name: str = field(default="weak-4dvar", init=False)
