@@ -225,9 +225,9 @@ def test_gradients(laplacian):
         return jnp.sum(r_u**2) + jnp.sum(jnp.sin(r_v))
 
     slopes = jax.grad(total, argnums=(0, 1))(0.0, 1.5)
-    e = 1e-6
-    assert float(slopes[0]) == pytest.approx(float(total(e, 1.5) - total(-e, 1.5)) / (2 * e), rel=1e-7)
-    assert float(slopes[1]) == pytest.approx(float(total(0.0, 1.5 + e) - total(0.0, 1.5 - e)) / (2 * e), rel=1e-7)
+    e = 1e-5
+    assert float(slopes[0]) == pytest.approx(float(total(e, 1.5) - total(-e, 1.5)) / (2 * e), rel=1e-6)
+    assert float(slopes[1]) == pytest.approx(float(total(0.0, 1.5 + e) - total(0.0, 1.5 - e)) / (2 * e), rel=1e-6)
 
 
 def test_nothing_breaks_at_the_pole():

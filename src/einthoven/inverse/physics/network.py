@@ -2,7 +2,8 @@
 
 A block computes x+ = alpha h(x) + (1 - alpha) x with h two tanh layers and one trainable alpha that starts at 0, so
 that the network starts as its linear embedding (Wang, Li, Chen and Perdikaris 2024, arXiv:2402.00326; the skip
-connections of EAND-ARN, arXiv:2502.11378, are trainable too). Heads start at zero: the fields start as the offset that is given.
+connections of EAND-ARN, arXiv:2502.11378, are trainable too). Heads start at zero: the fields start
+as the offset that is given.
 """
 
 from typing import Any

@@ -147,7 +147,7 @@ def _advance(state: Any, fixed: Any, cost: Cost, schedule: Schedule, n: int) -> 
     def one(state: Any, _: None) -> Any:
         free, moments, tolerance = state
         (total, parts), slope = jax.value_and_grad(objective, has_aux=True)(free, tolerance)
-        change, moments = optimizer.update(slope, moments)
+        change, moments = optimizer.update(slope, moments, free)
         lower = jnp.maximum(last, tolerance * fall)
         after = jnp.where(parts.chi2 <= 1.0, lower, tolerance)
         return (optax.apply_updates(free, change), moments, after), (total, parts.chi2, parts.physics, tolerance)

@@ -5,8 +5,8 @@ With the recovery variable at rest the rate of excitation of the membranes used 
     du/dt = k u (u - a) (b - u)
 
 (Aliev-Panfilov: k / T, a, b = 1; Mitchell-Schaeffer with the gate open: k = 1 / tau_in, a and b the roots of
-u (1 - u) = tau_in / tau_out). Its front on a fine mesh runs at c = sqrt(D k / 2) (b - 2 a), exactly (Nagumo, Arimoto and Yoshizawa
-1962); recovery during the upstroke slows it by a few percent.
+u (1 - u) = tau_in / tau_out). Its front on a fine mesh runs at c = sqrt(D k / 2) (b - 2 a), exactly (Nagumo, Arimoto
+and Yoshizawa 1962); recovery during the upstroke slows it by a few percent.
 """
 
 from typing import NamedTuple
@@ -100,9 +100,9 @@ def excitation(membrane: IonicModel) -> Excitation:
         rates = np.array([float(membrane.rates(x, states)[0]) for x in u])
     fit = np.polyfit(u, rates, 3)
     cubic = fit[0] < 0 and np.abs(np.polyval(fit, u) - rates).max() <= 1e-6 * np.abs(rates).max()
-    roots = np.sort_complex(np.roots(fit)) if cubic else np.full(3, np.nan + 0j)
-    _, a, b = roots.real
-    if not (np.abs(roots.imag).max() <= 1e-9 and 0 < 2 * a < b):
+    roots = np.asarray(np.roots(fit) if cubic else np.full(3, np.nan), dtype=np.complex128)
+    _, a, b = np.sort(np.real(roots))
+    if not (np.abs(np.imag(roots)).max() <= 1e-9 and 0 < 2 * a < b):
         raise InputError(f"{name}: with recovery at rest its rate of excitation is no cubic whose fronts advance.")
     return Excitation(float(-fit[0]), float(a), float(b))
 
