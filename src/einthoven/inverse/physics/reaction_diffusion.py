@@ -246,8 +246,8 @@ def _floor(membrane: IonicModel) -> float:
 
 def _table(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
     """Columns and values, each of shape (largest row, n); padded with the row itself and zero."""
-    n = matrix.shape[0]
     counts = np.diff(matrix.indptr)
+    n = len(counts)
     rows = np.repeat(np.arange(n), counts)
     place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
     index, weight = np.tile(np.arange(n), (counts.max(), 1)), np.zeros((counts.max(), n))

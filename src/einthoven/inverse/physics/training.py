@@ -142,7 +142,8 @@ def _advance(state: Any, fixed: Any, cost: Cost, schedule: Schedule, n: int) -> 
     fall = (last / first) ** (1 / max(1.0, schedule.annealed * schedule.steps))
 
     def objective(free: Any, tolerance: Any) -> Any:
-        return cost(*eqx.combine(free, fixed)(), tolerance)
+        u, v = eqx.combine(free, fixed)()
+        return cost(u, v, tolerance)
 
     def one(state: Any, _: None) -> Any:
         free, moments, tolerance = state
