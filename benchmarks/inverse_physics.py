@@ -4,7 +4,7 @@ The heart and torso of `dalhousie-2007` (1100 nodes, 352 leads). Truth: Aliev-Pa
 the heart refined once along its curvature (4394 nodes), seen through the operator of refined heart and torso; inverted
 on the coarse meshes. Foci at nodes that only the fine mesh has, 120 frames of 4.3 ms, absolute reference, white noise
 with a standard deviation of 1, 5 and 10 mV (0.01, 0.05, 0.1 of the excitation), which the solvers are told. Only the
-rows marked oracle see the truth; D is read off the start. Seconds are those of a second call with the same shapes,
+rows marked oracle see the truth; D is read off the start. Seconds are those of calls after the first,
 without compilation: by the clock, and of the processors.
 
     python benchmarks/inverse_physics.py --out out/bench [--smoke]
@@ -129,10 +129,9 @@ def solvers(sigma: float, truth: Recording, smoke: bool, seed: int) -> dict[str,
 def row(name: str, solver: Solver, place: Geometry, data: tuple[Recording, Recording, float]) -> dict:
     """Errors, misfit and time of one solver."""
     truth, recording, sigma = data
-    for _ in range(1 if name.endswith("oracle") else 2):
-        begun, busy = time.perf_counter(), time.process_time()
-        found = solver.reconstruct(place.coarse, recording)
-        seconds, busy = time.perf_counter() - begun, time.process_time() - busy
+    begun, busy = time.perf_counter(), time.process_time()
+    found = solver.reconstruct(place.coarse, recording)
+    seconds, busy = time.perf_counter() - begun, time.process_time() - busy
     x, u = found.estimate.values, truth.values
     return {
         "solver": name,
@@ -187,6 +186,8 @@ def main(out: Path, smoke: bool) -> dict:
     seeds, cases = ((11,), CASES[:1]) if smoke else ((11, 12, 13), CASES)
     out.mkdir(parents=True, exist_ok=True)
     rows = []
+    print("first calls, which compile and do not count:")
+    cells(smoke, 0, sigmas=SIGMAS[:1])
     for case in cases:
         for seed in seeds:
             rows += cells(smoke, seed, case)

@@ -89,11 +89,9 @@ def strand_speed(ratio: float) -> float:
     run = simulate(Monodomain(strand, cells), start, 600.0, dt=0.1, keep=[Activation()])
     times, x = run.data["activation"].values[0], strand.points[:, 0]
     passed = np.isfinite(times) & (x > 80.0)
-    return (
-        0.0
-        if passed.sum() < 4
-        else float(np.polyfit(times[passed], x[passed], 1)[0]) / excitation(cells).speed(diffusivity)
-    )
+    if passed.sum() < 4:
+        return 0.0
+    return float(np.polyfit(times[passed], x[passed], 1)[0]) / excitation(cells).speed(diffusivity)
 
 
 def test_the_limit_is_where_the_mesh_begins_to_matter():
