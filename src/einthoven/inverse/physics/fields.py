@@ -107,6 +107,11 @@ class CellPhysics:
     def _start(self, problem: Problem, sigma: float) -> Recording:
         """The given estimate, or spatiotemporal regularization with the discrepancy principle."""
         if self.start is not None:
+            if self.start.quantity != problem.operator.in_quantity:
+                raise InputError(
+                    f"the start is {self.start.quantity}, the operator's sources are {problem.operator.in_quantity}; "
+                    "they must be the same."
+                )
             if self.start.n_times != problem.recording.n_times:
                 raise InputError(
                     f"the start has {self.start.n_times} frames, the recording {problem.recording.n_times}; they must "

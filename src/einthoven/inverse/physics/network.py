@@ -106,7 +106,7 @@ class SeparableFields(eqx.Module):
     def __call__(self) -> tuple[Any, Any]:
         """Fields u and v."""
         f, g = self.space(self.fixed.space), self.time(self.fixed.time).T
-        scale = 1 / np.sqrt(len(g))
+        scale = float(1 / np.sqrt(len(g)))
         u, v = (offset + scale * (f @ (head @ g)) for offset, head in self._parts())
         return u, v
 
@@ -195,7 +195,7 @@ def waves_in_time(n_times: int, n_frequencies: int) -> Float[np.ndarray, "t j"]:
 
 
 def _weights(key: Any, shape: tuple[int, int], dtype: str) -> Array:
-    return jax.random.normal(key, shape, dtype) / np.sqrt(shape[0])
+    return jax.random.normal(key, shape, dtype) / float(np.sqrt(shape[0]))
 
 
 def _all_but_fixed(fields: Any) -> Any:

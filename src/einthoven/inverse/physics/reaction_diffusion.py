@@ -124,6 +124,7 @@ class ReactionDiffusion(eqx.Module):
         """
         check_membrane(membrane)
         check_no_isolated(surface)
+        check_precision(dtype)
         area = node_areas(surface)
         root = np.sqrt(area / area.mean())
         if laplacian not in LAPLACIANS:
@@ -231,6 +232,14 @@ def check_membrane(membrane: IonicModel) -> None:
             f"imaging differentiates the membrane, and {name} has a gate without width; give it one, "
             f"{name}(gate_width={membrane.smooth_width:g})."
         )
+
+
+def check_precision(dtype: str) -> None:
+    """Raise `InputError` unless JAX can compute in this precision now."""
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"dtype must be 'float32' or 'float64'; got {dtype!r}.")
+    if dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise InputError("float64 needs JAX's 64-bit mode. Work inside `with jax.enable_x64(True):`, or use float32.")
 
 
 def membrane_rates(membrane: IonicModel, u: Any, v: Any) -> tuple[Any, Any]:
