@@ -203,11 +203,14 @@ def train(case: dict, options: argparse.Namespace, name: str) -> dict:
     state, tolerance, spent, rows = (p, zero, zero, jnp.zeros((), jnp.int32)), 1.0, 0.0, []
     if options.resume:
         state, tolerance, spent, rows = recalled(options.out / name, state)
-    advance(state, fixed, 1.0, 0.0)[1][0].block_until_ready()  # compiled before the clock starts
+    advance(state, fixed, jnp.float32(1.0), jnp.float32(0.0))[1][
+        0
+    ].block_until_ready()  # compiled before the clock starts
     shown, saved, share = -np.inf, spent, spent / options.seconds
     while share < 1.0:
         begun = time.perf_counter()
-        state, course = advance(state, fixed, tolerance, scheduled(share, options.rate))
+        rate = jnp.float32(scheduled(share, options.rate))
+        state, course = advance(state, fixed, jnp.float32(tolerance), rate)
         total, chi2, physics = (float(c[-1]) for c in course)
         spent += time.perf_counter() - begun
         before, share = share, spent / options.seconds
@@ -242,6 +245,8 @@ def keep(path: Path, state, course: tuple, found) -> None:
 
 def recalled(path: Path, state) -> tuple:
     """Read a checkpoint."""
+    if not path.with_suffix(".npz").exists():
+        raise SystemExit(f"there is no checkpoint {path.with_suffix('.npz')}; leave out --resume.")
     with np.load(path.with_suffix(".npz")) as held:
         leaves = [jnp.asarray(held[f"leaf{i}"]) for i in range(len(jax.tree.leaves(state)))]
         state = jax.tree.unflatten(jax.tree.structure(state), leaves)
