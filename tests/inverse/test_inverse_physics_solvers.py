@@ -221,9 +221,12 @@ def test_the_diffusivity_is_read_off_the_start():
 
 
 def test_speed_of_a_plane_front():
+    """It is the front's, at half the peak, not that of a foot that rises everywhere at once."""
     surface = sphere(30.0, subdivisions=3, name="heart")
     times = np.arange(0.0, 120.0, 4.0)
-    u = 100 / (1 + np.exp(-(times - 50.0 - surface.points[:, 2:] / 0.7) / 3.0))
+    u = 20 / (1 + np.exp(-(times - 10.0) / 3.0)) + 80 / (
+        1 + np.exp(-(times - 55.0 - surface.points[:, 2:] / 0.7) / 3.0)
+    )
     estimate = Recording(u, times, surface.node_names, "hsp")
     scale = potential_scale(imaging_cells(), replace(_onto(surface), in_quantity="hsp"), extracellular=True)
     found = speed_of(estimate, scale, excitation(imaging_cells()), surface)
