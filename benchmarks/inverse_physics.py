@@ -41,6 +41,8 @@ from einthoven.tissue import Tissue
 #: 0.25 cm2 per time unit of 12.9 ms.
 DIFFUSIVITY = 0.25 * 100 / 12.9
 FRAME, RADIUS = 4.3, 12.0
+#: The second focus: least distance from the first, mm, and onset, ms; nearer or later the first wave is there first.
+APART, SECOND = 80.0, 30.0
 #: Noise, mV, for an excitation of 100 mV.
 SIGMAS = (1.0, 5.0, 10.0)
 #: Truths. Mismatched: another threshold and recovery, a faster clock, D uneven by 40 %.
@@ -82,10 +84,14 @@ def wave(smoke: bool, seed: int, case: str = "one focus", n_times: int = 120) ->
     """A wave on the fine heart, as heart-surface potential, mV."""
     surface, n = geometry(smoke).surface, geometry(smoke).n_coarse
     rng = np.random.default_rng(seed)
-    foci = surface.points[rng.integers(n, surface.n_points, 2)]
-    onsets = (0.0, 64.5) if case == "two foci" else (0.0,)
+    first = surface.points[rng.integers(n, surface.n_points)]
+    foci, onsets = [first], [0.0]
+    if case == "two foci":
+        far = np.flatnonzero(np.linalg.norm(surface.points[n:] - first, axis=1) >= APART)
+        foci.append(surface.points[n + np.random.default_rng([seed, 2]).choice(far)])
+        onsets.append(SECOND)
     stimuli = []
-    for focus, onset in zip(foci, onsets, strict=False):
+    for focus, onset in zip(foci, onsets, strict=True):
         near = np.flatnonzero(np.linalg.norm(surface.points - focus, axis=1) <= RADIUS)
         stimuli.append(Stimulus(Nodes(near), onset, 4.0, 20.0))
     cells, diffusivity = imaging_cells(), np.full(surface.n_points, DIFFUSIVITY)
