@@ -281,7 +281,7 @@ def test_other_cells_can_be_imaged():
     assert np.isfinite(found.estimate.values).all()
 
 
-@every_method
+@pytest.mark.parametrize("method", ["weak-4dvar", "eand-arn-separable"])
 def test_precision(method):
     """Both precisions agree; double needs the mode, single does not mind it."""
     w = wave()
