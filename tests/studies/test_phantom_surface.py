@@ -9,17 +9,11 @@ from einthoven.forward.bem import transfer
 from einthoven.geometry.checks import check_case
 from einthoven.geometry.distance import geodesic
 from einthoven.geometry.generators import sphere
+from einthoven.inverse.physics.waves import RESOLVED, check_resolved, excitation, imaging_cells
 from einthoven.protocol import Box, Protocol, Stimulus
 from einthoven.simulate import Activation, Monodomain, simulate
 from einthoven.studies.phantom_beat import FINE
-from einthoven.studies.phantom_surface import (
-    RESOLVED,
-    SurfaceBeat,
-    check_resolved,
-    front_speed,
-    imaging_cells,
-    phantom_surface_case,
-)
+from einthoven.studies.phantom_surface import SurfaceBeat, phantom_surface_case
 from einthoven.studies.ready import open_case
 from einthoven.tissue import Grid, Tissue
 
@@ -42,7 +36,7 @@ def test_parameters_are_those_of_the_imaging_papers():
     cells = imaging_cells()
     assert (cells.a, cells.k, cells.e0, cells.mu1, cells.mu2, cells.time_unit) == (0.1, 8.0, 0.002, 0.3, 0.3, 12.9)
     assert SurfaceBeat().diffusivity * 12.9 / 100 == pytest.approx(0.25, abs=0.001)  # cm2 per time unit
-    assert front_speed(SurfaceBeat().diffusivity, cells) == pytest.approx(0.620, abs=0.001)
+    assert excitation(cells).speed(SurfaceBeat().diffusivity) == pytest.approx(0.620, abs=0.001)
 
 
 def test_a_plane_front_runs_at_the_stated_speed():
@@ -51,7 +45,7 @@ def test_a_plane_front_runs_at_the_stated_speed():
     run = simulate(Monodomain(strand, imaging_cells()), start, 330.0, dt=0.05, keep=[Activation()])
     times = np.interp([60.0, 160.0], strand.points[:, 0], run.data["activation"].values[0])
     assert 100.0 / float(np.diff(times)[0]) == pytest.approx(
-        front_speed(SurfaceBeat().diffusivity, imaging_cells()), rel=0.05
+        excitation(imaging_cells()).speed(SurfaceBeat().diffusivity), rel=0.05
     )
 
 
@@ -95,9 +89,9 @@ def strand_speed(ratio: float) -> float:
     run = simulate(Monodomain(strand, cells), start, 600.0, dt=0.1, keep=[Activation()])
     times, x = run.data["activation"].values[0], strand.points[:, 0]
     passed = np.isfinite(times) & (x > 80.0)
-    return (
-        0.0 if passed.sum() < 4 else float(np.polyfit(times[passed], x[passed], 1)[0]) / front_speed(diffusivity, cells)
-    )
+    if passed.sum() < 4:
+        return 0.0
+    return float(np.polyfit(times[passed], x[passed], 1)[0]) / excitation(cells).speed(diffusivity)
 
 
 def test_the_limit_is_where_the_mesh_begins_to_matter():

@@ -12,9 +12,10 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int
 
-from einthoven.core import Case, ForwardOperator, InputError, Recording, Source, Surface
+from einthoven.core import Case, ForwardOperator, Recording, Source, Surface
 from einthoven.core.progress import Progress, silent
 from einthoven.datasets.phantom import LEFT, Phantom, Ventricles
+from einthoven.inverse.physics.waves import check_resolved, excitation, imaging_cells
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
 from einthoven.protocol import Nodes, Protocol, Stimulus
 from einthoven.simulate import Monodomain, Movie, simulate
@@ -31,17 +32,8 @@ from einthoven.studies.phantom_beat import (
 )
 from einthoven.tissue import Tissue
 
-#: Least D T / (k h^2) (T the time unit, h the mean edge). Measured for the cells of this module: at 0.05 a front is 8 %
-#: (sphere) to 12 % (strand) slow, at 0.01 28 to 35 %, and below about 0.003 the mesh stops it, however long one waits.
-RESOLVED = 0.05
-
 #: The front starts from all nodes within this distance along the surface, mm.
 FOCUS = 9.0
-
-
-def imaging_cells() -> AlievPanfilov1996:
-    """The parameters of the imaging papers: a = 0.1, mu1 = mu2 = 0.3, the others those of 1996."""
-    return AlievPanfilov1996(a=0.1, mu1=0.3, mu2=0.3)
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class SurfaceBeat:
         Whose coordinates name the sites.
     diffusivity
         D, mm2/ms. 1.94 is 0.25 cm2 per time unit of 12.9 ms, about twenty times that of muscle, for which a mesh of
-        5 mm is too coarse. A plane front then runs at 0.62 mm/ms (`front_speed`).
+        5 mm is too coarse. A plane front then runs at 0.62 mm/ms (`Excitation.speed`).
     sites
         Where and when the wave starts.
     duration
@@ -104,37 +96,6 @@ class SurfaceBeat:
         )
         movie = run.data["movie"]
         return Recording(movie.values.T, movie["time"].values, surface.node_names, "vm")
-
-
-def front_speed(diffusivity: float, cells: AlievPanfilov1996) -> float:
-    """Speed of a plane front into resting cells on a fine mesh, mm/ms: sqrt(D k / (2 T)) (1 - 2 a).
-
-    Exact for recovery that stays at rest; the recovery of Aliev-Panfilov cells slows it by a few percent.
-    """
-    return float(np.sqrt(diffusivity * cells.k / (2 * cells.time_unit)) * (1 - 2 * cells.a))
-
-
-def check_resolved(surface: Surface, diffusivity: float, cells: AlievPanfilov1996) -> None:
-    """Raise `InputError` if D T / (k h^2) is below `RESOLVED`: the mesh would slow the front, or stop it.
-
-    Parameters
-    ----------
-    surface
-        h is the mean length of its edges.
-    diffusivity
-        D, mm2/ms.
-    cells
-        T and k.
-    """
-    ends = surface.points[surface.edges.vertices]
-    edge = float(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1).mean())
-    spread = float(diffusivity * cells.time_unit / cells.k)  # mm2
-    if not spread / edge**2 >= RESOLVED:
-        raise InputError(
-            f"{surface.name}: edges of {edge:.3g} mm (mean) are too coarse for a front of {diffusivity:g} mm2/ms: the "
-            f"mesh would slow it or stop it. Take edges of at most {np.sqrt(spread / RESOLVED):.2g} mm, or at least "
-            f"{RESOLVED * edge**2 * float(cells.k / cells.time_unit):.2g} mm2/ms."
-        )
 
 
 def phantom_surface_case(
@@ -198,7 +159,7 @@ def phantom_surface_case(
     else:
         found = compute()
     clean = found["clean"]
-    speed = front_speed(beat.diffusivity, imaging_cells())
+    speed = excitation(imaging_cells()).speed(beat.diffusivity)
     what = f"Aliev-Panfilov wave on the heart surface, D {beat.diffusivity:g} mm2/ms (plane front {speed:.2f} mm/ms)"
     return Case(
         name="phantom-surface",

@@ -1,0 +1,1 @@
+"""Imaging with cell physics: a wave of excitable cells, seen through a forward operator."""

@@ -1,0 +1,268 @@
+"""What all solvers with cell physics share: settings, data term, diffusivity, where they start, and the cost.
+
+    J(u, v) = 1/2 |(y - A x(u)) / sigma|^2 + 1/2 (|r_u|^2 + |r_v|^2) / tau^2
+
+x(u) is the potential of the source in mV, sigma the noise of the leads, r the residuals of
+`einthoven.inverse.physics.reaction_diffusion` on all nodes and frames, tau their assumed standard deviation. Data and
+operator are rotated to the operator's leading singular vectors; what is left out no source can explain. chi2 is the
+first term's squared norm over the number of data kept.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from einthoven.core import ForwardOperator, InputError, Recording, Surface
+from einthoven.inverse.noise import NoiseCovariance
+from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion, check_membrane, frame_step
+from einthoven.inverse.physics.waves import Excitation, check_resolved, excitation, imaging_cells
+from einthoven.inverse.problem import Problem, prepare
+from einthoven.inverse.regularizers import source_surface
+from einthoven.inverse.rules import Discrepancy
+from einthoven.inverse.stre import Stre
+from einthoven.ionic import IonicModel, VoltageScale
+from einthoven.signals.activation import conduction_velocity
+
+Number = float | int
+
+
+@dataclass(frozen=True, eq=False)
+class CellPhysics:
+    """What a solver assumes of cells, noise and data; nothing here is chosen with the truth.
+
+    Parameters
+    ----------
+    membrane
+        Two variables, smooth, the same everywhere; default: the imaging papers' Aliev-Panfilov cells.
+    diffusivity
+        D, mm2/ms; None: from the conduction velocity of the starting estimate.
+    laplacian
+        ``"weak"`` (linear elements) or ``"edge-length"`` (the imaging papers').
+    sigma
+        Standard deviation of the leads' noise, mV, errors of the operator included; None: from `noise`, else from the
+        quietest window of the recording.
+    noise
+        Covariance of the leads' noise; operator and data are whitened with it.
+    extracellular
+        Take the potential on the heart surface for the cells' excitation, as the imaging papers do (0 mV at rest, the
+        membrane's amplitude at the peak). Without it, heart-surface potentials are refused: outside the cells the
+        equations do not hold.
+    start
+        Estimate of the source to start from, all sites and frames; default: spatiotemporal regularization with the
+        discrepancy principle. Needed where the data do not see a constant.
+    rank
+        Most singular vectors of the operator kept.
+    dtype
+        ``"float32"``, or ``"float64"`` within `jax.enable_x64`.
+    """
+
+    membrane: IonicModel = field(default_factory=imaging_cells)
+    diffusivity: float | None = None
+    laplacian: str = "weak"
+    sigma: float | None = None
+    noise: NoiseCovariance | None = None
+    extracellular: bool = False
+    start: Recording | None = None
+    rank: int = 100
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        check_membrane(self.membrane)
+        for name, value in (("sigma", self.sigma), ("diffusivity", self.diffusivity)):
+            if value is not None and not 0 < value < np.inf:
+                raise InputError(f"cell physics: {name} must be positive; got {value!r}.")
+        if self.rank < 1:
+            raise InputError(f"cell physics: rank must be at least 1; got {self.rank!r}.")
+
+    def prepare(self, operator: ForwardOperator, recording: Recording) -> "Prepared":
+        """Check everything, estimate what is not given, and make the cost.
+
+        Raises
+        ------
+        InputError
+            For extracellular potentials unless `extracellular`, an invisible constant without `start`, a mesh too
+            coarse for D, frames that are few or not uniform, and what classical solvers refuse.
+        """
+        surface = source_surface(operator, "physics of cells")
+        scale = potential_scale(self.membrane, operator, extracellular=self.extracellular)
+        step = frame_step(recording)
+        problem = prepare(operator, recording, noise=self.noise)
+        sigma = self.sigma if self.sigma is not None else problem.sigma()
+        start = self._start(problem, sigma)
+        cells = excitation(self.membrane)
+        diffusivity = self.diffusivity
+        if diffusivity is None:
+            diffusivity = cells.diffusivity(speed_of(start, scale, cells, surface))
+        check_resolved(surface, diffusivity, self.membrane)
+        wave = ReactionDiffusion.on(surface, self.membrane, step=step, laplacian=self.laplacian, dtype=self.dtype)
+        cost = Cost.of(problem, wave, scale, sigma=sigma, diffusivity=diffusivity, rank=self.rank)
+        u = jnp.asarray(scale.from_mv(start.values), self.dtype)
+        return Prepared(problem, surface, scale, sigma, float(diffusivity), cost, u, wave.recovery(u))
+
+    def _start(self, problem: Problem, sigma: float) -> Recording:
+        """The given estimate, or spatiotemporal regularization with the discrepancy principle."""
+        if self.start is not None:
+            if self.start.quantity != problem.operator.in_quantity:
+                raise InputError(
+                    f"the start is {self.start.quantity}, the operator's sources are {problem.operator.in_quantity}; "
+                    "they must be the same."
+                )
+            if self.start.n_times != problem.recording.n_times:
+                raise InputError(
+                    f"the start has {self.start.n_times} frames, the recording {problem.recording.n_times}; they must "
+                    "be the same."
+                )
+            return self.start.select(problem.operator.in_sites)
+        if not problem.constant_visible:
+            raise InputError(
+                f"cells excite at an absolute potential, and with the reference {problem.operator.reference!r} the "
+                "data do not show a constant on the heart. Use an absolute reference, or give `start`, an estimate "
+                "with the right zero."
+            )
+        rule = Discrepancy(sigma)
+        return Stre(rule, noise=self.noise).reconstruct(problem.operator, problem.recording).estimate
+
+
+def potential_scale(membrane: IonicModel, operator: ForwardOperator, *, extracellular: bool = False) -> VoltageScale:
+    """From the membrane's unit to the operator's source in mV: the one place where they are converted.
+
+    Transmembrane potentials are the membrane's own. Heart-surface potentials are extracellular; taken for the
+    excitation (`extracellular`), they are 0 mV at rest.
+
+    Raises
+    ------
+    InputError
+        For heart-surface potentials unless `extracellular`, and sources that are neither.
+    """
+    if operator.in_quantity == "vm":
+        return membrane.scale
+    if operator.in_quantity != "hsp":
+        raise InputError(f"cells have a transmembrane potential; the operator's sources are {operator.in_quantity}.")
+    if not extracellular:
+        raise InputError(
+            "the equations of cells hold for transmembrane potentials, and potentials on the heart surface are "
+            "extracellular: they would be forced to have a plateau they do not have. Use an operator for transmembrane "
+            "potentials (bem.double_layer) or a classical method; `extracellular=True` forces it, for comparison with "
+            "the imaging papers."
+        )
+    return VoltageScale(0.0, membrane.scale.amplitude)
+
+
+class Cost(eqx.Module):
+    """J and its parts, as a function of u and v.
+
+    Parameters
+    ----------
+    matrix, data
+        Rotated to the leading singular vectors, per standard deviation of the noise, for u in the model unit.
+    wave
+        The residuals.
+    diffusivity
+        D, mm2/ms.
+    """
+
+    matrix: Float[Array, "r n"]
+    data: Float[Array, "r t"]
+    wave: ReactionDiffusion
+    diffusivity: Float[Array, ""]
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        wave: ReactionDiffusion,
+        scale: VoltageScale,
+        *,
+        sigma: float,
+        diffusivity: float,
+        rank: int,
+    ) -> "Cost":
+        """The cost of a problem, its leading singular vectors computed once."""
+        left, values, right = np.linalg.svd(problem.matrix, full_matrices=False)
+        kept = min(rank, int((values > 1e-10 * values[0]).sum()))
+        real = partial(jnp.asarray, dtype=wave.root.dtype)
+        data = problem.data - scale.rest * problem.matrix.sum(axis=1, keepdims=True)
+        return cls(
+            matrix=real(values[:kept, None] * right[:kept] * (scale.amplitude / sigma)),
+            data=real(left[:, :kept].T @ data / sigma),
+            wave=wave,
+            diffusivity=real(diffusivity),
+        )
+
+    def __call__(self, u: Float[Array, "n t"], v: Float[Array, "n t"], tolerance: Any) -> tuple[Any, "Parts"]:
+        """J for residuals of standard deviation `tolerance`, and its parts."""
+        misfit = jnp.sum((self.data - self.matrix @ u) ** 2)
+        r_u, r_v = self.wave(u, v, self.diffusivity)
+        physics = jnp.sum(r_u**2) + jnp.sum(r_v**2)
+        total = 0.5 * misfit + 0.5 * physics / tolerance**2
+        return total, Parts(misfit / self.data.size, jnp.sqrt(physics / (2 * u.size)))
+
+
+class Parts(eqx.Module):
+    """chi2 per datum, and the root mean square of the residuals."""
+
+    chi2: Any
+    physics: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a solver with cell physics starts from.
+
+    Parameters
+    ----------
+    problem
+        Operator and data in lead space.
+    surface
+        The heart.
+    scale
+        From the model unit to mV of the source.
+    sigma
+        Noise of the leads, mV.
+    diffusivity
+        D, mm2/ms.
+    cost
+        J.
+    u, v
+        Fields to start from, model unit.
+    """
+
+    problem: Problem
+    surface: Surface
+    scale: VoltageScale
+    sigma: float
+    diffusivity: float
+    cost: Cost
+    u: Float[Array, "n t"]
+    v: Float[Array, "n t"]
+
+
+def speed_of(estimate: Recording, scale: VoltageScale, cells: Excitation, surface: Surface) -> float:
+    """Median conduction velocity of an estimate, mm/ms, from its first upward crossings of half the peak.
+
+    Nodes that are excited in the first frame, or never, do not count.
+
+    Raises
+    ------
+    InputError
+        If fewer than one node in ten is seen to be excited: D must then be given.
+    """
+    u = scale.from_mv(estimate.values) - cells.peak / 2
+    rises = (u[:, :-1] <= 0) & (u[:, 1:] > 0)
+    k = rises.argmax(axis=1)
+    row = np.arange(len(u))
+    before, after = u[row, k], u[row, k + 1]
+    seen = rises.any(axis=1) & (u[:, 0] <= 0)
+    if seen.mean() < 0.1:
+        raise InputError(
+            f"the estimate to start from shows a front at {int(seen.sum())} of {len(u)} nodes only, so the diffusivity "
+            "cannot be read off it; is the scale right (mV)? Otherwise give `diffusivity` (mm2/ms)."
+        )
+    share = np.where(seen, before / np.where(seen, before - after, 1.0), np.nan)
+    times = estimate.times[k] + share * np.diff(estimate.times)[k]
+    return conduction_velocity(surface, times).median

@@ -1,0 +1,131 @@
+"""Plane fronts of two-variable membranes: speed, diffusivity, and the mesh that carries them.
+
+With the recovery variable at rest the rate of excitation of the membranes used here is a cubic,
+
+    du/dt = k u (u - a) (b - u)
+
+(Aliev-Panfilov: k / T, a, b = 1; Mitchell-Schaeffer with the gate open: k = 1 / tau_in, a and b the roots of
+u (1 - u) = tau_in / tau_out). Its front on a fine mesh runs at c = sqrt(D k / 2) (b - 2 a), exactly (Nagumo, Arimoto
+and Yoshizawa 1962); recovery during the upstroke slows it by a few percent.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from einthoven.core import InputError, Surface
+from einthoven.geometry.quality import edge_lengths
+from einthoven.ionic import IonicModel
+from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
+
+Number = float | int
+
+#: Least D / (k b^2 h^2), h the mean edge. Measured for Aliev-Panfilov cells: at 0.05 a front is 8 % (sphere) to 12 %
+#: (strand) slow, at 0.01 28 to 35 %, and below about 0.003 the mesh stops it, however long one waits.
+RESOLVED = 0.05
+
+
+def imaging_cells() -> AlievPanfilov1996:
+    """The parameters of the imaging papers: a = 0.1, mu1 = mu2 = 0.3, the others those of 1996."""
+    return AlievPanfilov1996(a=0.1, mu1=0.3, mu2=0.3)
+
+
+def published_cells() -> AlievPanfilov1996:
+    """The parameters of Aliev and Panfilov 1996: a = 0.15, mu1 = 0.2, mu2 = 0.3."""
+    return AlievPanfilov1996()
+
+
+class Excitation(NamedTuple):
+    """The cubic k u (u - a) (b - u) of a membrane whose recovery variable is at rest.
+
+    Parameters
+    ----------
+    rate
+        k, 1/ms.
+    threshold, peak
+        a and b, model unit.
+    """
+
+    rate: float
+    threshold: float
+    peak: float
+
+    @property
+    def steepest(self) -> float:
+        """Largest du/dt, 1/ms."""
+        a, b = self.threshold, self.peak
+        u = (a + b + np.sqrt(a * a - a * b + b * b)) / 3
+        return float(self.rate * u * (u - a) * (b - u))
+
+    @property
+    def kappa(self) -> float:
+        """D / c^2 of a plane front on a fine mesh, ms."""
+        return float(2 / (self.rate * (self.peak - 2 * self.threshold) ** 2))
+
+    def speed(self, diffusivity: Number) -> float:
+        """Speed of a plane front, mm/ms, at a diffusivity in mm2/ms."""
+        return float(np.sqrt(diffusivity / self.kappa))
+
+    def diffusivity(self, speed: Number) -> float:
+        """Diffusivity, mm2/ms, of a plane front's speed in mm/ms."""
+        return float(self.kappa * speed**2)
+
+    def spread(self, diffusivity: Number) -> float:
+        """D / (k b^2), the square of the front's length scale, mm2."""
+        return float(diffusivity / (self.rate * self.peak**2))
+
+
+def excitation(membrane: IonicModel) -> Excitation:
+    """Read the cubic off the rates of a membrane.
+
+    Raises
+    ------
+    InputError
+        If it has not two variables, not the same parameters everywhere, or its rate of excitation is no cubic with a
+        threshold.
+    """
+    import jax
+
+    name = type(membrane).__name__
+    if len(membrane.states) != 1:
+        raise InputError(
+            f"imaging with cell physics takes a membrane of two variables; {name} has {1 + len(membrane.states)}. Use "
+            "AlievPanfilov1996 or MitchellSchaeffer2003."
+        )
+    if any(np.ndim(p) for p in jax.tree.leaves(membrane)):
+        raise InputError(f"imaging with cell physics takes the same {name} everywhere; a parameter has one per node.")
+    with jax.enable_x64(True):
+        _, states = membrane.rest()
+        u = np.linspace(0.0, 1.0, 7)
+        rates = np.array([float(membrane.rates(x, states)[0]) for x in u])
+    fit = np.polyfit(u, rates, 3)
+    cubic = fit[0] < 0 and np.abs(np.polyval(fit, u) - rates).max() <= 1e-6 * np.abs(rates).max()
+    roots = np.asarray(np.roots(fit) if cubic else np.full(3, np.nan), dtype=np.complex128)
+    _, a, b = np.sort(np.real(roots))
+    if not (np.abs(np.imag(roots)).max() <= 1e-9 and 0 < 2 * a < b):
+        raise InputError(f"{name}: with recovery at rest its rate of excitation is no cubic whose fronts advance.")
+    return Excitation(float(-fit[0]), float(a), float(b))
+
+
+def check_resolved(surface: Surface, diffusivity: Number, membrane: IonicModel) -> None:
+    """Raise `InputError` if D / (k b^2 h^2) is below `RESOLVED`: the mesh would slow the front, or stop it.
+
+    Parameters
+    ----------
+    surface
+        h is the mean length of its edges.
+    diffusivity
+        D, mm2/ms.
+    membrane
+        Whose front it is.
+    """
+    edge = float(edge_lengths(surface).mean())
+    cubic = excitation(membrane)
+    spread = cubic.spread(diffusivity)
+    if not spread / edge**2 >= RESOLVED:
+        least = RESOLVED * edge**2 / cubic.spread(1.0)
+        raise InputError(
+            f"{surface.name}: edges of {edge:.3g} mm (mean) are too coarse for a front of {diffusivity:g} mm2/ms: the "
+            f"mesh would slow it or stop it. Take edges of at most {np.sqrt(max(spread, 0.0) / RESOLVED):.2g} mm, or "
+            f"at least {least:.2g} mm2/ms."
+        )
