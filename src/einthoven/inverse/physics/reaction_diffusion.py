@@ -38,8 +38,8 @@ STENCIL = np.array([[-25.0, 48.0, -36.0, 16.0, -3.0], [-3.0, -10.0, 18.0, -6.0, 
 class SparseRows(eqx.Module):
     """A sparse square matrix as a table of neighbors, with its transpose for derivatives.
 
-    Faster than a dense product by a factor of 40, and than `jax.experimental.sparse` by 2, for 1100 nodes and 120
-    frames on one core.
+    On one core, for 1100 nodes and 120 frames, the product takes 0.07 ms and its derivative 0.66 ms; dense 3.0 and 6.4
+    ms, `jax.experimental.sparse` 0.15 and 0.28 ms.
 
     Parameters
     ----------
