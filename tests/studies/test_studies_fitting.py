@@ -1,6 +1,7 @@
 """The fit study on a spherical heart: a known wave found through all layers, its window, and work that is kept."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,15 @@ from einthoven.core import (
 from einthoven.geometry.generators import shell, sphere
 from einthoven.geometry.locate import contains
 from einthoven.inverse import wave_ensemble
-from einthoven.studies.fitting import FileMemory, fit_case, fitted_recording, truth_activation, upstroke, wave_model
+from einthoven.studies.fitting import (
+    FileMemory,
+    fit_case,
+    fitted_recording,
+    truth_activation,
+    upstroke,
+    wave_model,
+    work_key,
+)
 from einthoven.studies.muscle import case_muscle
 from einthoven.studies.settings import FitSettings
 
@@ -157,6 +166,22 @@ def test_an_interrupted_fit_goes_on(case, short, tmp_path):
     # other settings start over
     other = FileMemory(tmp_path / "starts.jsonl", "another key")
     assert not len(other)
+
+
+def test_starts_belong_to_one_geometry_recording_and_settings(case):
+    """What was done with other conductivities, electrodes, potentials or settings must not be gone on with."""
+    skin, rest = case.conductor.skin, (case.sources, case.electrodes, case.recording)
+    moved = Electrodes(case.electrodes.names, 0.99 * case.electrodes.positions)
+    others = [
+        Case("ball", VolumeConductor(Region(skin, 0.25)), *rest),
+        Case("ball", case.conductor, (replace(case.sources[0], intracellular_conductivity=0.1),), *rest[1:]),
+        Case("ball", case.conductor, case.sources, moved, case.recording),
+        Case("ball", case.conductor, *rest[:2], case.recording.with_values(2 * case.recording.values)),
+    ]
+    keys = [work_key(each, QUICK) for each in (case, *others)]
+    keys.append(work_key(case, QUICK.model_copy(update={"seed": 1})))
+    assert len(set(keys)) == len(keys)
+    assert work_key(Case("ball", case.conductor, *rest), QUICK) == keys[0]
 
 
 def test_memory_is_kept_line_by_line(tmp_path):

@@ -68,7 +68,6 @@ def fit_case(
     recording = fitted_recording(case, settings)
     muscle = case_muscle(case, spacing=settings.spacing, wall=settings.wall, layer=settings.layer)
     prepared = wave_model(case, muscle, recording, settings, progress=progress)
-    key = checksum(np.frombuffer(settings.model_dump_json().encode(), np.uint8), recording.values, muscle.tissue.points)
     ensemble = fit_ensemble(
         prepared.model,
         recording,
@@ -78,7 +77,7 @@ def fit_case(
         most_sites=settings.most_sites,
         n_starts=settings.starts,
         seed=settings.seed,
-        memory=None if folder is None else FileMemory(folder / STARTS, key),
+        memory=None if folder is None else FileMemory(folder / STARTS, work_key(case, settings)),
         progress=progress,
     )
     truth = truth_activation(case, muscle)
@@ -106,6 +105,17 @@ def fit_case(
             "data": dict(case.info),
         },
     )
+
+
+def work_key(case: Case, settings: FitSettings) -> str:
+    """Checksum of all that decides a fit: geometry, conductivities, recording, settings, version."""
+    conductivities = [
+        *((region.surface.name, region.conductivity) for region in case.conductor.regions),
+        *((source.surface.name, source.intracellular_conductivity) for source in case.sources),
+    ]
+    names = [case.electrodes.names, case.recording and (case.recording.sites, case.recording.reference)]
+    whole = [settings.model_dump(mode="json"), case_checksums(case), conductivities, names, versions()["einthoven"]]
+    return checksum(np.frombuffer(json.dumps(whole).encode(), np.uint8))
 
 
 class WaveModel(NamedTuple):

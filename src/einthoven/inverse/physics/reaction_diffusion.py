@@ -38,9 +38,6 @@ STENCIL = np.array([[-25.0, 48.0, -36.0, 16.0, -3.0], [-3.0, -10.0, 18.0, -6.0, 
 class SparseRows(eqx.Module):
     """A sparse square matrix as a table of neighbors, with its transpose for derivatives.
 
-    On one core, for 1100 nodes and 120 frames, the product takes 0.07 ms and its derivative 0.66 ms; dense 3.0 and 6.4
-    ms, `jax.experimental.sparse` 0.15 and 0.28 ms.
-
     Parameters
     ----------
     index, weight
