@@ -53,9 +53,10 @@ def progress(*, quiet: bool) -> Iterator[ProgressCallback]:
         tasks: dict[str, Any] = {}
 
         def advance(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total)
-            bar.update(tasks[step], completed=done, total=total)
+            name = step.split(": ")[0]
+            if name not in tasks:
+                tasks[name] = bar.add_task(step, total=total)
+            bar.update(tasks[name], completed=done, total=total, description=step)
 
         yield advance
 

@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 
 import einthoven
 from einthoven.cli import console
+from einthoven.cli.bench import bench_app
 from einthoven.cli.datasets import datasets_app
 from einthoven.cli.files import convert, info, score
 from einthoven.cli.fit import fit
@@ -31,6 +32,7 @@ app.command()(simulate)
 app.command()(score)
 app.command()(convert)
 app.command()(info)
+app.add_typer(bench_app, name="bench")
 app.add_typer(datasets_app, name="datasets")
 
 #: Exit code of a run that was stopped by the user, and what is said then.

@@ -11,142 +11,127 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from einthoven.core import Capabilities, ForwardOperator, InputError, Reconstruction, Recording
-from einthoven.core.progress import Progress, silent
-from einthoven.inverse.physics.fields import CellPhysics, Prepared
+from einthoven.core import InputError
+from einthoven.inverse.physics.fields import Prepared
 from einthoven.inverse.physics.network import (
+    Blocks,
     Inputs,
     PointwiseFields,
     SeparableFields,
     surface_modes,
     waves_in_time,
 )
-from einthoven.inverse.physics.training import Schedule, train
-from einthoven.inverse.physics.weak import CELLS, Imaged, imaged
+from einthoven.inverse.physics.solver import CellSolver
+from einthoven.inverse.physics.training import Schedule
+
+#: What the pointwise network may take for the place s.
+PLACES = ("modes", "coordinates")
 
 
 @dataclass(frozen=True, eq=False)
-class SeparableArn:
+class SeparableArn(CellSolver):
     """Adaptive residual networks in separable form: u = start + sum_kl f_k(s) H_kl g_l(t).
 
     Parameters
     ----------
-    physics
-        What is assumed of cells, noise and data.
-    schedule
-        Steps, rates and weights.
     width
         K, functions of space and of time.
-    n_blocks
-        Adaptive blocks in either network.
+    blocks
+        Of either network.
     n_modes
         Laplace-Beltrami modes that f takes, at most all.
     n_frequencies
         Half periods over the recording that g takes.
-    seed
-        Of the weights.
-    progress
-        Told about the steps.
+    warm
+        Whether the fields start at the classical estimate, or at rest.
     """
 
-    physics: CellPhysics = field(default_factory=CellPhysics)
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=400, rate=0.005))
+    name: str = "eand-arn-separable"
     width: int = 128
-    n_blocks: int = 3
+    blocks: Blocks = field(default_factory=Blocks)
     n_modes: int = 1000
     n_frequencies: int = 32
-    seed: int = 0
-    progress: Progress = silent
-    capabilities: Capabilities = field(default=CELLS, init=False)
-    name: str = field(default="eand-arn-separable", init=False)
+    warm: bool = True
 
     def __post_init__(self):
-        _check_sizes(self.name, self.width, self.n_blocks)
+        check_width(self.name, self.width)
 
-    def reconstruct(self, operator: ForwardOperator, recording: Recording) -> Reconstruction:
-        """Estimate the source from the recording."""
-        return self.image(operator, recording).reconstruction
-
-    def image(self, operator: ForwardOperator, recording: Recording) -> Imaged:
-        """Estimate the source, with the recovery variable and the course of the training."""
-        prepared = self.physics.prepare(operator, recording)
+    def fields(self, prepared: Prepared, seed: int) -> SeparableFields:
+        """Random networks under zero heads."""
         modes, _ = surface_modes(prepared.surface, self.n_modes)
-        fields = SeparableFields.random(
-            jax.random.key(self.seed),
-            _inputs(prepared, modes, self.n_frequencies),
-            width=self.width,
-            n_blocks=self.n_blocks,
-        )
-        trained = train(fields, prepared.cost, self.schedule, step_name=self.name, progress=self.progress)
-        return imaged(prepared, trained, method=self.name)
+        inputs = grid_inputs(prepared, modes, self.n_frequencies, warm=self.warm)
+        return SeparableFields.random(jax.random.key(seed), inputs, width=self.width, blocks=self.blocks)
 
 
 @dataclass(frozen=True, eq=False)
-class PointwiseArn:
+class PointwiseArn(CellSolver):
     """The published form: one adaptive residual network from (t, s) to u and v.
+
+    Every step evaluates the network at all nodes and frames.
 
     Parameters
     ----------
-    physics
-        What is assumed of cells, noise and data.
-    schedule
-        Steps, rates and weights; every step evaluates the network at all nodes and frames.
-    width, n_blocks
+    width, blocks
         Of the network.
+    place
+        What it takes for s: ``"modes"``, Laplace-Beltrami modes damped as 1 / sqrt(1 + w / w_8) with their eigenvalues
+        w, or ``"coordinates"``, x, y and z.
     n_modes
-        Laplace-Beltrami modes taken for s, damped as 1 / sqrt(1 + w / w_8) with their eigenvalues w.
+        How many modes.
     n_frequencies
         Half periods over the recording taken for t.
-    seed
-        Of the weights.
-    progress
-        Told about the steps.
+    warm
+        Whether the fields start at the classical estimate, or at rest.
     """
 
-    physics: CellPhysics = field(default_factory=CellPhysics)
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=300, rate=0.003))
+    name: str = "eand-arn"
     width: int = 48
-    n_blocks: int = 3
+    blocks: Blocks = field(default_factory=Blocks)
+    place: str = "modes"
     n_modes: int = 64
     n_frequencies: int = 16
-    seed: int = 0
-    progress: Progress = silent
-    capabilities: Capabilities = field(default=CELLS, init=False)
-    name: str = field(default="eand-arn", init=False)
+    warm: bool = True
 
     def __post_init__(self):
-        _check_sizes(self.name, self.width, self.n_blocks)
+        check_width(self.name, self.width)
+        if self.place not in PLACES:
+            raise InputError(f"{self.name}: place must be {' or '.join(PLACES)}; got {self.place!r}.")
 
-    def reconstruct(self, operator: ForwardOperator, recording: Recording) -> Reconstruction:
-        """Estimate the source from the recording."""
-        return self.image(operator, recording).reconstruction
-
-    def image(self, operator: ForwardOperator, recording: Recording) -> Imaged:
-        """Estimate the source, with the recovery variable and the course of the training."""
-        prepared = self.physics.prepare(operator, recording)
-        fields = PointwiseFields.random(
-            jax.random.key(self.seed),
-            _inputs(prepared, damped_modes(prepared, self.n_modes), self.n_frequencies),
-            width=self.width,
-            n_blocks=self.n_blocks,
-        )
-        trained = train(fields, prepared.cost, self.schedule, step_name=self.name, progress=self.progress)
-        return imaged(prepared, trained, method=self.name)
+    def fields(self, prepared: Prepared, seed: int) -> PointwiseFields:
+        """A random network under a zero head."""
+        modes = self.place == "modes"
+        space = damped_modes(prepared, self.n_modes) if modes else scaled_coordinates(prepared)
+        inputs = grid_inputs(prepared, space, self.n_frequencies, warm=self.warm)
+        return PointwiseFields.random(jax.random.key(seed), inputs, width=self.width, blocks=self.blocks)
 
 
-def damped_modes(prepared: Prepared, n_modes: int) -> np.ndarray:
+def damped_modes(prepared: Prepared, n_modes: int) -> Float[np.ndarray, "n k"]:
     """Modes over sqrt(1 + w / w_8), so that a random network of them starts smooth; shape (n_nodes, n_modes)."""
     modes, values = surface_modes(prepared.surface, n_modes)
     return modes / np.sqrt(1 + values / values[min(7, len(values) - 1)])
 
 
-def _inputs(prepared: Prepared, space: np.ndarray, n_frequencies: int) -> Inputs:
+def scaled_coordinates(prepared: Prepared) -> Float[np.ndarray, "n 3"]:
+    """x, y and z of the nodes about their mean, the farthest coordinate 1."""
+    centered = prepared.surface.points - prepared.surface.points.mean(axis=0)
+    return centered / np.abs(centered).max()
+
+
+def grid_inputs(prepared: Prepared, space: Float[np.ndarray, "n i"], n_frequencies: int, *, warm: bool) -> Inputs:
+    """Features of nodes and frames, and where the fields start."""
     dtype = prepared.u.dtype
     time = waves_in_time(prepared.u.shape[1], n_frequencies)
-    return Inputs(jnp.asarray(space, dtype), jnp.asarray(time, dtype), prepared.u, prepared.v)
+    (rest,) = prepared.cost.wave.membrane.rest()[1]
+    cold = jnp.zeros_like(prepared.u), jnp.full_like(prepared.v, rest)
+    u, v = (prepared.u, prepared.v) if warm else cold
+    return Inputs(jnp.asarray(space, dtype), jnp.asarray(time, dtype), u, v)
 
 
-def _check_sizes(name: str, width: int, n_blocks: int) -> None:
-    if width < 1 or n_blocks < 0:
-        raise InputError(f"{name}: width must be at least 1 and blocks at least 0; got {width!r} and {n_blocks!r}.")
+def check_width(name: str, width: int) -> None:
+    """Raise `InputError` for a network without width."""
+    if width < 1:
+        raise InputError(f"{name}: width must be at least 1; got {width!r}.")

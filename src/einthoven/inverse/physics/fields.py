@@ -164,12 +164,15 @@ class Cost(eqx.Module):
         The residuals.
     diffusivity
         D, mm2/ms.
+    wanted
+        Values that the residuals are drawn to in place of 0.
     """
 
     matrix: Float[Array, "r n"]
     data: Float[Array, "r t"]
     wave: ReactionDiffusion
     diffusivity: Float[Array, ""]
+    wanted: "Perturbation | None" = None
 
     @classmethod
     def of(
@@ -198,9 +201,28 @@ class Cost(eqx.Module):
         """J for residuals of standard deviation `tolerance`, and its parts."""
         misfit = jnp.sum((self.data - self.matrix @ u) ** 2)
         r_u, r_v = self.wave(u, v, self.diffusivity)
+        if self.wanted is not None:
+            r_u, r_v = r_u - self.wanted.r_u, r_v - self.wanted.r_v
         physics = jnp.sum(r_u**2) + jnp.sum(r_v**2)
         total = 0.5 * misfit + 0.5 * physics / tolerance**2
         return total, Parts(misfit / self.data.size, jnp.sqrt(physics / (2 * u.size)))
+
+    def of_fields(self, fields: Any, tolerance: Any, key: Any) -> tuple[Any, "Parts"]:
+        """J of fields on the grid; nothing is drawn with the key."""
+        u, v = fields()
+        return self(u, v, tolerance)
+
+    def perturbed(self, by: "Perturbation") -> "Cost":
+        """The cost with data and residuals moved."""
+        return Cost(self.matrix, self.data + by.data, self.wave, self.diffusivity, by)
+
+
+class Perturbation(eqx.Module):
+    """What data and residuals are moved by: rotated data per standard deviation, and r_u and r_v."""
+
+    data: Float[Array, "r t"]
+    r_u: Float[Array, "n t"]
+    r_v: Float[Array, "n t"]
 
 
 class Parts(eqx.Module):
@@ -241,6 +263,29 @@ class Prepared:
     u: Float[Array, "n t"]
     v: Float[Array, "n t"]
 
+    @property
+    def half_peak(self) -> float:
+        """The level at which a node counts as active, model unit."""
+        return excitation(self.cost.wave.membrane).peak / 2
+
+    def potential(self, u: Float[np.ndarray, "n t"]) -> Recording:
+        """Potential of the source, mV, of a field in the model unit."""
+        operator = self.problem.operator
+        return Recording(self.scale.to_mv(u), self.problem.recording.times, operator.in_sites, operator.in_quantity)
+
+
+def first_crossing(
+    u: Float[np.ndarray, "n t"], times: Float[np.ndarray, " t"], level: Number
+) -> Float[np.ndarray, " n"]:
+    """First upward crossing of a level, ms, linear between frames; NaN where there is none or in the first frame."""
+    above = u - level
+    rises = (above[:, :-1] <= 0) & (above[:, 1:] > 0)
+    k, row = rises.argmax(axis=1), np.arange(len(u))
+    seen = rises.any(axis=1) & (above[:, 0] <= 0)
+    before, after = above[row, k], above[row, k + 1]
+    share = np.where(seen, before / np.where(seen, before - after, 1.0), np.nan)
+    return times[k] + share * np.diff(times)[k]
+
 
 def speed_of(estimate: Recording, scale: VoltageScale, cells: Excitation, surface: Surface) -> float:
     """Median conduction velocity of an estimate, mm/ms, from its first upward crossings of half the peak.
@@ -252,17 +297,11 @@ def speed_of(estimate: Recording, scale: VoltageScale, cells: Excitation, surfac
     InputError
         If fewer than one node in ten is seen to be excited: D must then be given.
     """
-    u = scale.from_mv(estimate.values) - cells.peak / 2
-    rises = (u[:, :-1] <= 0) & (u[:, 1:] > 0)
-    k = rises.argmax(axis=1)
-    row = np.arange(len(u))
-    before, after = u[row, k], u[row, k + 1]
-    seen = rises.any(axis=1) & (u[:, 0] <= 0)
+    times = first_crossing(scale.from_mv(estimate.values), estimate.times, cells.peak / 2)
+    seen = np.isfinite(times)
     if seen.mean() < 0.1:
         raise InputError(
-            f"the estimate to start from shows a front at {int(seen.sum())} of {len(u)} nodes only, so the diffusivity "
-            "cannot be read off it; is the scale right (mV)? Otherwise give `diffusivity` (mm2/ms)."
+            f"the estimate to start from shows a front at {int(seen.sum())} of {len(seen)} nodes only, so the "
+            "diffusivity cannot be read off it; is the scale right (mV)? Otherwise give `diffusivity` (mm2/ms)."
         )
-    share = np.where(seen, before / np.where(seen, before - after, 1.0), np.nan)
-    times = estimate.times[k] + share * np.diff(estimate.times)[k]
     return conduction_velocity(surface, times).median

@@ -2,10 +2,12 @@
 
 A block computes x+ = alpha h(x) + (1 - alpha) x with h two tanh layers and one trainable alpha that starts at 0, so
 that the network starts as its linear embedding (Wang, Li, Chen and Perdikaris 2024, arXiv:2402.00326; the skip
-connections of EAND-ARN, arXiv:2502.11378, are trainable too). Heads start at zero: the fields start
-as the offset that is given.
+connections of EAND-ARN, arXiv:2502.11378, are trainable too). Of the same depth and without adaptive skips are the
+residual block x+ = x + h(x) and the plain one x+ = h(x). Heads start at zero: the fields start as the offset that is
+given.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -17,29 +19,49 @@ from jaxtyping import Array, Float
 from einthoven.core import InputError, Surface
 from einthoven.geometry.operators import node_areas, stiffness
 
+#: Kinds of blocks, by how the input is carried past them.
+SKIPS = ("adaptive", "residual", "none")
+
 
 class Block(eqx.Module):
-    """One adaptive residual block."""
+    """Two tanh layers h and a skip: alpha h(x) + (1 - alpha) x, x + h(x), or h(x)."""
 
     first: Float[Array, "w w"]
     first_bias: Float[Array, " w"]
     second: Float[Array, "w w"]
     second_bias: Float[Array, " w"]
     alpha: Float[Array, ""]
+    skip: str = eqx.field(static=True, default="adaptive")
 
     @classmethod
-    def random(cls, key: Any, width: int, dtype: str) -> "Block":
+    def random(cls, key: Any, width: int, dtype: str, skip: str = "adaptive") -> "Block":
         """Weights of variance 1 / width, biases and alpha zero."""
         one, two = jax.random.split(key)
+        first, second = (random_weights(k, (width, width), dtype) for k in (one, two))
         zero = jnp.zeros(width, dtype)
-        return cls(
-            _weights(one, (width, width), dtype), zero, _weights(two, (width, width), dtype), zero, jnp.zeros((), dtype)
-        )
+        return cls(first, zero, second, zero, jnp.zeros((), dtype), skip)
 
     def __call__(self, x: Float[Array, "... w"]) -> Float[Array, "... w"]:
-        """Return alpha h(x) + (1 - alpha) x."""
+        """Features after the block."""
         h = jnp.tanh(jnp.tanh(x @ self.first + self.first_bias) @ self.second + self.second_bias)
-        return x + self.alpha * (h - x)
+        if self.skip == "none":
+            return h
+        return x + h if self.skip == "residual" else x + self.alpha * (h - x)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How many blocks, and how the input is carried past them (`SKIPS`)."""
+
+    number: int = 3
+    skip: str = "adaptive"
+
+    def __post_init__(self):
+        if self.number < 0 or self.skip not in SKIPS:
+            raise InputError(
+                f"a network has 0 blocks or more, with a skip that is {', '.join(SKIPS)}; got {self.number!r} and "
+                f"{self.skip!r}."
+            )
 
 
 class Trunk(eqx.Module):
@@ -51,11 +73,11 @@ class Trunk(eqx.Module):
     squashed: bool = eqx.field(static=True)
 
     @classmethod
-    def random(cls, key: Any, n_inputs: int, width: int, n_blocks: int, *, squashed: bool, dtype: str) -> "Trunk":
+    def random(cls, key: Any, n_inputs: int, width: int, *, blocks: "Blocks", squashed: bool, dtype: str) -> "Trunk":
         """Random weights of variance 1 / inputs."""
-        first, *rest = jax.random.split(key, 1 + n_blocks)
-        blocks = tuple(Block.random(k, width, dtype) for k in rest)
-        return cls(_weights(first, (n_inputs, width), dtype), jnp.zeros(width, dtype), blocks, squashed)
+        first, *rest = jax.random.split(key, 1 + blocks.number)
+        made = tuple(Block.random(k, width, dtype, blocks.skip) for k in rest)
+        return cls(random_weights(first, (n_inputs, width), dtype), jnp.zeros(width, dtype), made, squashed)
 
     def __call__(self, x: Float[Array, "n i"]) -> Float[Array, "n w"]:
         """Features of every row."""
@@ -95,12 +117,12 @@ class SeparableFields(eqx.Module):
     head_v: Float[Array, "k k"]
 
     @classmethod
-    def random(cls, key: Any, inputs: Inputs, *, width: int, n_blocks: int) -> "SeparableFields":
+    def random(cls, key: Any, inputs: Inputs, *, width: int, blocks: Blocks) -> "SeparableFields":
         """Zero heads: the fields are the offsets."""
         dtype = str(inputs.u.dtype)
         one, two = jax.random.split(key)
-        space = Trunk.random(one, inputs.space.shape[1], width, n_blocks, squashed=False, dtype=dtype)
-        time = Trunk.random(two, inputs.time.shape[1], width, n_blocks, squashed=True, dtype=dtype)
+        space = Trunk.random(one, inputs.space.shape[1], width, blocks=blocks, squashed=False, dtype=dtype)
+        time = Trunk.random(two, inputs.time.shape[1], width, blocks=blocks, squashed=True, dtype=dtype)
         return cls(inputs, space, time, jnp.zeros((width, width), dtype), jnp.zeros((width, width), dtype))
 
     def __call__(self) -> tuple[Any, Any]:
@@ -137,11 +159,11 @@ class PointwiseFields(eqx.Module):
     head_bias: Float[Array, " 2"]
 
     @classmethod
-    def random(cls, key: Any, inputs: Inputs, *, width: int, n_blocks: int) -> "PointwiseFields":
+    def random(cls, key: Any, inputs: Inputs, *, width: int, blocks: Blocks) -> "PointwiseFields":
         """Zero head: the fields are the offsets."""
         dtype = str(inputs.u.dtype)
         n_inputs = inputs.space.shape[1] + inputs.time.shape[1]
-        trunk = Trunk.random(key, n_inputs, width, n_blocks, squashed=True, dtype=dtype)
+        trunk = Trunk.random(key, n_inputs, width, blocks=blocks, squashed=True, dtype=dtype)
         return cls(inputs, trunk, jnp.zeros((width, 2), dtype), jnp.zeros(2, dtype))
 
     def __call__(self) -> tuple[Any, Any]:
@@ -194,7 +216,8 @@ def waves_in_time(n_times: int, n_frequencies: int) -> Float[np.ndarray, "t j"]:
     return np.hstack([np.cos(phase), np.sin(phase), t])
 
 
-def _weights(key: Any, shape: tuple[int, int], dtype: str) -> Array:
+def random_weights(key: Any, shape: tuple[int, int], dtype: str) -> Array:
+    """Normal weights of variance 1 over the rows."""
     return jax.random.normal(key, shape, dtype) / float(np.sqrt(shape[0]))
 
 

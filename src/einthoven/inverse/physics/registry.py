@@ -1,19 +1,125 @@
-"""Solvers with cell physics by name.
+"""Solvers with cell physics by name, and from configuration files.
 
 They are not among `einthoven.inverse.METHODS`: those take a rule for their weight and any reference, and these choose
-their weights themselves (`annealed`) and need potentials of known scale and zero. Each entry takes a `CellPhysics`.
+their weights themselves (`annealed`) and need potentials of known scale. A configuration is a TOML file:
+
+    solver = "eand-arn"            # one of PHYSICS_METHODS
+    [schedule]                     # fields of `Schedule`
+    [network]                      # fields of the solver
+    [network.blocks]               # number and skip
+    [physics]                      # laplacian, rank or diffusivity of `CellPhysics`
+
+What is left out has its default. The ones that ship (`configurations`) are the solvers themselves and their ablations.
 """
 
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any
 
-from einthoven.core import Solver
+from einthoven.core import InputError
+from einthoven.core.errors import some
 from einthoven.inverse.physics.eand_arn import PointwiseArn, SeparableArn
 from einthoven.inverse.physics.fields import CellPhysics
+from einthoven.inverse.physics.p_dl import PDL
+from einthoven.inverse.physics.solver import CellSolver
 from einthoven.inverse.physics.weak import WeakConstraint
 
 #: Solvers by name.
-PHYSICS_METHODS: dict[str, Callable[[CellPhysics], Solver]] = {
+PHYSICS_METHODS: dict[str, Callable[[CellPhysics], CellSolver]] = {
     "weak-4dvar": WeakConstraint,
     "eand-arn-separable": SeparableArn,
     "eand-arn": PointwiseArn,
+    "p-dl": PDL,
 }
+
+#: What a configuration may set of the physics.
+OF_PHYSICS = ("laplacian", "rank", "diffusivity")
+#: What it may not set of a solver: it is handed in, or has a table of its own.
+_GIVEN = ("physics", "schedule", "progress", "name")
+
+
+def configurations() -> dict[str, Path]:
+    """Files of the configurations that ship, by name."""
+    folder = Path(str(resources.files("einthoven.inverse.physics"))) / "configurations"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def make_physics_solver(text: str, physics: CellPhysics) -> CellSolver:
+    """Return the solver of a configuration that ships, or of a file.
+
+    Parameters
+    ----------
+    text
+        A name (`configurations`), or the path of a TOML file, whose stem becomes the solver's name.
+    physics
+        What is assumed of cells, noise and data.
+
+    Raises
+    ------
+    InputError
+        If there is no such name or file, and for a file that is no configuration.
+    """
+    shipped = configurations()
+    path = shipped.get(text) or Path(text)
+    if path.suffix != ".toml" or not path.is_file():
+        close = get_close_matches(text, shipped, n=1, cutoff=0.4)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise InputError(f"unknown solver {text!r}; give a TOML file, or one of: {', '.join(shipped)}.{hint}")
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        return configured(told, physics, name=path.stem)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InputError) as problem:
+        raise InputError(f"{path}: {problem}") from None
+
+
+def configured(told: Mapping[str, Any], physics: CellPhysics, *, name: str | None = None) -> CellSolver:
+    """Return the solver that a configuration describes.
+
+    Parameters
+    ----------
+    told
+        As read from a file: ``solver`` and tables.
+    physics
+        What is assumed, unless the configuration says otherwise.
+    name
+        Of the solver; default its own.
+    """
+    unknown = sorted(set(told) - {"solver", "schedule", "network", "physics"})
+    if unknown or told.get("solver") not in PHYSICS_METHODS:
+        raise InputError(
+            f"a configuration holds solver (one of {', '.join(PHYSICS_METHODS)}), [schedule], [network] and [physics]; "
+            f"got {some(unknown) if unknown else repr(told.get('solver'))}."
+        )
+    solver = PHYSICS_METHODS[told["solver"]](_replaced(physics, told.get("physics", {}), OF_PHYSICS, "physics"))
+    schedule = _replaced(solver.schedule, told.get("schedule", {}), _names(solver.schedule), "schedule")
+    network = dict(told.get("network", {}))
+    if "blocks" in network:
+        blocks = getattr(solver, "blocks", None)
+        network["blocks"] = _replaced(blocks, network["blocks"], ("number", "skip"), "network.blocks")
+    allowed = tuple(n for n in _names(solver) if n not in _GIVEN)
+    return replace(_replaced(solver, network, allowed, "network"), schedule=schedule, name=name or solver.name)
+
+
+def _names(thing: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(thing) if f.init)
+
+
+def _replaced(thing: Any, values: Any, allowed: tuple[str, ...], table: str) -> Any:
+    """The thing with values of a table, each of the type of what it replaces."""
+    if not isinstance(values, Mapping) or not set(values) <= set(allowed) or thing is None:
+        wrong = sorted(set(values) - set(allowed)) if isinstance(values, Mapping) else values
+        raise InputError(f"[{table}] may hold {', '.join(allowed)}; got {wrong!r}.")
+    made = {}
+    for key, value in values.items():
+        old = getattr(thing, key)
+        value = tuple(value) if isinstance(value, list) else value
+        numbers = isinstance(value, int | float) and not isinstance(value, bool)
+        alike = numbers if old is None or isinstance(old, float) else isinstance(value, type(old))
+        if not alike or (isinstance(old, int) and isinstance(value, bool) and not isinstance(old, bool)):
+            raise InputError(f"[{table}] {key} is like {old!r}; got {value!r}.")
+        made[key] = value
+    return replace(thing, **made)

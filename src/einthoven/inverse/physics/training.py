@@ -2,10 +2,13 @@
 
 Adam with a rate that falls along a cosine. The assumed standard deviation tau of the residuals falls geometrically from
 its first to its last value over part of the steps, but only while the data are fitted (chi2 <= 1): where the model is
-wrong it stays where the data allow it.
+wrong it stays where the data allow it. That is one course; further ones begin again with a full rate at the tau
+reached, until a course gains little.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -17,17 +20,16 @@ from jaxtyping import Float
 
 from einthoven.core import InputError
 from einthoven.core.progress import Progress, silent
-from einthoven.inverse.physics.fields import Cost
 
 Number = float | int
 
 
 @runtime_checkable
 class Fields(Protocol):
-    """Parameters of two fields on the grid, a pytree (`equinox.Module`)."""
+    """Parameters of two fields, a pytree (`equinox.Module`)."""
 
     def __call__(self) -> tuple[Any, Any]:
-        """Fields u and v, each of shape (n_nodes, n_times)."""
+        """Fields u and v on the grid, each of shape (n_nodes, n_times)."""
         ...
 
     def trained(self) -> Any:
@@ -42,19 +44,25 @@ class Schedule:
     Parameters
     ----------
     steps
-        Number of steps.
+        Number of steps of a course.
     rate
         Adam's largest rate, reached after 5 % of the steps; it begins and ends at 2 % of this.
     tolerances
-        First and last standard deviation of the residuals.
+        First and last standard deviation of the residuals; equal: a fixed weight; both infinite: no physics.
     annealed
         Share of the steps over which it falls.
+    courses
+        Most courses.
+    settled
+        The training has converged when a course at the tau of the one before lowers the cost by less than this share.
     """
 
     steps: int = 800
     rate: float = 0.015
     tolerances: tuple[float, float] = (1.0, 0.3)
     annealed: float = 0.7
+    courses: int = 1
+    settled: float = 0.01
 
     def __post_init__(self):
         first, last = self.tolerances
@@ -63,6 +71,14 @@ class Schedule:
                 "a schedule needs at least one step, a positive rate, tolerances that fall and a share of the steps in "
                 f"(0, 1]; got {self}."
             )
+        if self.courses < 1 or not 0 < self.settled < 1:
+            raise InputError(f"a schedule needs at least one course and settles at a share in (0, 1); got {self}.")
+
+    @property
+    def fall(self) -> float:
+        """Factor of tau from step to step while it falls."""
+        first, last = self.tolerances
+        return 1.0 if first == last else float((last / first) ** (1 / max(1.0, self.annealed * self.steps)))
 
 
 class History(NamedTuple):
@@ -75,11 +91,15 @@ class History(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """Fields after training, the course of it, and whether Ctrl-C ended it early."""
+    """Fields after training, the course of it, whether Ctrl-C ended it early, and whether it converged.
+
+    `converged` is None where there was only one course, which cannot tell.
+    """
 
     fields: Any
     history: History
     interrupted: bool
+    converged: bool | None = None
 
 
 #: Share of the steps over which the rate rises.
@@ -90,7 +110,13 @@ CHUNK = 25
 
 
 def train(
-    fields: Fields, cost: Cost, schedule: Schedule, *, step_name: str = "training", progress: Progress = silent
+    fields: Fields,
+    cost: Any,
+    schedule: Schedule,
+    *,
+    seed: int = 0,
+    step_name: str = "training",
+    progress: Progress = silent,
 ) -> Trained:
     """Minimize; Ctrl-C ends the training and keeps what there is.
 
@@ -99,31 +125,124 @@ def train(
     fields
         Where to start.
     cost
-        J.
+        J: `einthoven.inverse.physics.fields.Cost`, or anything with its `of_fields` and a `data` of its precision.
     schedule
         How.
+    seed
+        Of what the cost draws at random, if it does.
     step_name
-        For `progress`.
+        For `progress`; cost and chi2 follow it as a remark.
     progress
         Told every `CHUNK` steps.
     """
-    optimizer = _optimizer(schedule)
     free, fixed = eqx.partition(fields, fields.trained())
-    state = (free, optimizer.init(free), jnp.asarray(schedule.tolerances[0], cost.data.dtype))
-    rows, done, interrupted = [], 0, False
+    run = _Run(free, fixed, cost, schedule, jax.random.key(seed))
+    interrupted, converged = _run_courses(run, step_name, progress)
+    return Trained(eqx.combine(run.free, fixed), run.history, interrupted, converged)
+
+
+class Members(NamedTuple):
+    """Fields of all members after training, the mean of their courses, and whether Ctrl-C ended it early."""
+
+    fields: list[Any]
+    history: History
+    interrupted: bool
+
+
+def train_members(
+    fields: Sequence[Fields],
+    cost: Any,
+    varied: Any,
+    schedule: Schedule,
+    *,
+    step_name: str = "ensemble",
+    progress: Progress = silent,
+) -> Members:
+    """Minimize for all members of an ensemble at once; as `train`, one course.
+
+    Parameters
+    ----------
+    fields
+        Where the members start; what is not trained is that of the first.
+    cost
+        J; its method ``perturbed`` takes what differs.
+    varied
+        What differs, a pytree whose leaves have the members along their first axis.
+    schedule
+        How.
+    step_name, progress
+        As in `train`.
+    """
+    parts = [eqx.partition(f, f.trained()) for f in fields]
+    free = jax.tree.map(lambda *x: jnp.stack(x), *(part[0] for part in parts))
+    run = _Run(free, parts[0][1], cost, replace(schedule, courses=1), jax.random.key(0), varied)
+    interrupted, _ = _run_courses(run, step_name, progress)
+    each = [jax.tree.map(lambda x, k=k: x[k], run.free) for k in range(len(fields))]
+    return Members([eqx.combine(one, parts[0][1]) for one in each], run.history, interrupted)
+
+
+def _run_courses(run: "_Run", step_name: str, progress: Progress) -> tuple[bool, bool | None]:
+    """Train; returns whether Ctrl-C ended it (after the first steps) and whether it converged."""
+    schedule, converged = run.schedule, None
     try:
-        while done < schedule.steps:
-            n = min(CHUNK, schedule.steps - done)
-            state, row = _advance(state, fixed, cost, schedule, n)
-            rows.append(jax.device_get(row))
-            done += n
-            progress(step_name, done, schedule.steps)
+        for course in range(schedule.courses):
+            run.begin()
+            while run.done < schedule.steps:
+                run.advance()
+                cost, chi2 = (float(np.mean(run.rows[-1][k][-1])) for k in (0, 1))
+                done = course * schedule.steps + run.done
+                progress(f"{step_name}: J {cost:.3g}, chi2 {chi2:.3f}", done, schedule.courses * schedule.steps)
+            converged = run.has_settled() if course else None
+            if converged:
+                break
     except KeyboardInterrupt:
-        if not rows:
+        if not run.rows:
             raise
-        interrupted = True
-    history = History(*(np.concatenate(column).astype(np.float64) for column in zip(*rows, strict=True)))
-    return Trained(eqx.combine(state[0], fixed), history, interrupted)
+        return True, converged
+    return False, converged
+
+
+class _Run:
+    """The state of a training, of one or of all members of an ensemble (then `varied` is not None)."""
+
+    def __init__(self, free: Any, fixed: Any, cost: Any, schedule: Schedule, keys: Any, varied: Any = None):
+        self.free, self.fixed, self.cost, self.schedule = free, fixed, cost, schedule
+        self.keys, self.varied = keys, varied
+        members = () if varied is None else (len(jax.tree.leaves(free)[0]),)
+        self.tolerance = jnp.full(members, schedule.tolerances[0], cost.data.dtype)
+        self.rows, self.done, self.moments = [], 0, None
+
+    def begin(self) -> None:
+        """Start a course: a new optimizer at the tau reached."""
+        init = _optimizer(self.schedule).init
+        self.moments, self.done = (init if self.varied is None else jax.vmap(init))(self.free), 0
+
+    def advance(self) -> None:
+        """Do up to `CHUNK` steps."""
+        n = min(CHUNK, self.schedule.steps - self.done)
+        self.keys, key = jax.random.split(self.keys)
+        state, keys = (self.free, self.moments, self.tolerance), jax.random.split(key, n)
+        if self.varied is None:
+            state, row = _advance(state, self.fixed, self.cost, self.schedule, keys)
+        else:
+            state, row = _advance_members(state, self.fixed, self.cost, self.varied, self.schedule, keys)
+        self.free, self.moments, self.tolerance = state
+        self.rows.append(jax.device_get(row))
+        self.done += n
+
+    @property
+    def history(self) -> History:
+        columns = (np.concatenate(column).astype(np.float64) for column in zip(*self.rows, strict=True))
+        return History(*(c if c.ndim == 1 else c.mean(axis=1) for c in columns))
+
+    def has_settled(self) -> bool:
+        """Whether the last course stayed at one tau and gained little over the one before."""
+        steps, past = self.schedule.steps, self.history
+        if past.tolerance[-1] != past.tolerance[-steps - 1]:
+            return False
+        tail = max(1, steps // 10)
+        before, after = past.cost[-steps - tail : -steps].mean(), past.cost[-tail:].mean()
+        return bool(after > (1 - self.schedule.settled) * before)
 
 
 def _optimizer(schedule: Schedule) -> optax.GradientTransformation:
@@ -135,22 +254,33 @@ def _optimizer(schedule: Schedule) -> optax.GradientTransformation:
 
 
 @eqx.filter_jit
-def _advance(state: Any, fixed: Any, cost: Cost, schedule: Schedule, n: int) -> Any:
-    """Do n steps in one loop; returns the state and the course."""
-    optimizer = _optimizer(schedule)
-    first, last = schedule.tolerances
-    fall = (last / first) ** (1 / max(1.0, schedule.annealed * schedule.steps))
+def _advance_members(state: Any, fixed: Any, cost: Any, varied: Any, schedule: Schedule, keys: Any) -> Any:
+    """Do one step per key for all members; rows of the course have the members along their second axis."""
 
-    def objective(free: Any, tolerance: Any) -> Any:
-        u, v = eqx.combine(free, fixed)()
-        return cost(u, v, tolerance)
+    def one(member: Any, state: Any, key: Any) -> Any:
+        return _step(fixed, cost.perturbed(member), schedule, state, key)
 
-    def one(state: Any, _: None) -> Any:
-        free, moments, tolerance = state
-        (total, parts), slope = jax.value_and_grad(objective, has_aux=True)(free, tolerance)
-        change, moments = optimizer.update(slope, moments, free)
-        lower = jnp.maximum(last, tolerance * fall)
-        after = jnp.where(parts.chi2 <= 1.0, lower, tolerance)
-        return (optax.apply_updates(free, change), moments, after), (total, parts.chi2, parts.physics, tolerance)
+    def all_members(state: Any, key: Any) -> Any:
+        return jax.vmap(one, in_axes=(0, 0, None))(varied, state, key)
 
-    return jax.lax.scan(one, state, None, length=n)
+    return jax.lax.scan(all_members, state, keys)
+
+
+@eqx.filter_jit
+def _advance(state: Any, fixed: Any, cost: Any, schedule: Schedule, keys: Any) -> Any:
+    """Do one step per key in one loop; returns the state and the course."""
+    return jax.lax.scan(partial(_step, fixed, cost, schedule), state, keys)
+
+
+def _step(fixed: Any, cost: Any, schedule: Schedule, state: Any, key: Any) -> Any:
+    """One step of Adam; tau falls if the data are fitted."""
+    free, moments, tolerance = state
+
+    def objective(free: Any) -> Any:
+        return cost.of_fields(eqx.combine(free, fixed), tolerance, key)
+
+    (total, parts), slope = jax.value_and_grad(objective, has_aux=True)(free)
+    change, moments = _optimizer(schedule).update(slope, moments, free)
+    lower = jnp.maximum(schedule.tolerances[1], tolerance * schedule.fall)
+    after = jnp.where(parts.chi2 <= 1.0, lower, tolerance)
+    return (optax.apply_updates(free, change), moments, after), (total, parts.chi2, parts.physics, tolerance)

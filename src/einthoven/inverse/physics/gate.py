@@ -1,0 +1,101 @@
+"""Whether an image by cell physics can be believed; if not, the classical one is given instead.
+
+Where the cells' equations hold, fields can be found that leave the noise and nothing else: chi2 is near 1 and the
+weight of the physics could be raised to its end. Where they do not (a wrong operator, potentials that are no
+membrane's, a reference that hides the zero), chi2 stays above 1, or the weight stays low because raising it would not
+fit the data.
+"""
+
+from dataclasses import dataclass, replace
+
+from einthoven.core import Capabilities, ForwardOperator, InputError, Reconstruction, Recording, Solver
+from einthoven.inverse.physics.solver import CellSolver, Imaged
+from einthoven.inverse.rules import Discrepancy
+from einthoven.inverse.stre import Stre
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says, and why, in one sentence."""
+
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Accepts an image whose misfit is that of noise.
+
+    Parameters
+    ----------
+    least, most
+        Bounds of chi2.
+    tolerance
+        Largest standard deviation of the residuals that may be left when the training ends.
+    """
+
+    least: float = 0.90
+    most: float = 1.05
+    tolerance: float = 0.5
+
+    def __post_init__(self):
+        if not 0 <= self.least < self.most or not self.tolerance > 0:
+            raise InputError(f"a gate needs bounds of chi2 in order and a positive tolerance; got {self}.")
+
+    def judge(self, chi2: float, tolerance: float) -> Verdict:
+        """The verdict on a misfit and the tau reached."""
+        bounds = f"{self.least:g} to {self.most:g}"
+        if not self.least <= chi2 <= self.most:
+            side = "more" if chi2 > self.most else "less"
+            return Verdict(False, f"chi2 is {chi2:.3f}: the image leaves {side} than noise ({bounds})")
+        if tolerance > self.tolerance:
+            return Verdict(
+                False, f"the physics was given little weight (tau {tolerance:.2f} > {self.tolerance:g}): data resist it"
+            )
+        return Verdict(True, f"chi2 is {chi2:.3f}, within {bounds}")
+
+
+@dataclass(frozen=True, eq=False)
+class Gated:
+    """An image by cell physics behind a gate.
+
+    Parameters
+    ----------
+    solver
+        With cell physics.
+    gate
+        The bounds.
+    fallback
+        Gives the answer where the gate does not open; None: the estimate that the solver started from.
+    """
+
+    solver: CellSolver
+    gate: Gate = Gate()
+    fallback: Solver | None = None
+
+    @property
+    def name(self) -> str:
+        """The solver's."""
+        return self.solver.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The solver's."""
+        return self.solver.capabilities
+
+    def reconstruct(self, operator: ForwardOperator, recording: Recording) -> Reconstruction:
+        """Estimate the source; `rule` says which answer it is."""
+        return self.image(operator, recording)[0]
+
+    def image(self, operator: ForwardOperator, recording: Recording) -> tuple[Reconstruction, Imaged, Verdict]:
+        """The answer, the image by cell physics whatever the verdict, and the verdict."""
+        image = self.solver.image(operator, recording)
+        found = image.reconstruction
+        verdict = self.gate.judge(found.diagnostics["chi2"], found.weight)
+        told = {**found.diagnostics, "accepted": float(verdict.accepted)}
+        if verdict.accepted:
+            return replace(found, diagnostics=told), image, verdict
+        solver = self.fallback or Stre(Discrepancy(image.prepared.sigma), noise=self.solver.physics.noise)
+        classical = solver.reconstruct(operator, recording)
+        rule = f"fell back on {classical.method}, {classical.rule}"
+        return replace(classical, method=self.name, rule=rule, diagnostics=told), image, verdict

@@ -1,0 +1,158 @@
+"""The page of a comparison of imaging methods: figures, tables, the gate, what was run."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from einthoven.report.template import write_page_text
+from einthoven.studies.bench_output import BenchResult
+from einthoven.studies.bench_tables import error_key, grouped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Columns of the tables, with the number of digits.
+COLUMNS = {
+    "method": ("method", 0),
+    "sigma": ("noise, mV", 0),
+    "data_sets": ("data sets", 0),
+    "error": ("relative error", 4),
+    "over_stre": ("over STRE, oracle", 2),
+    "correlation": ("correlation", 4),
+    "mse_mv2": ("MSE, mV²", 2),
+    "relative_error_mean_removed": ("error, mean removed", 4),
+    "activation_error_ms": ("activation error, ms", 2),
+    "localization_error_mm": ("site error, mm", 1),
+    "told_chi2": ("χ²", 3),
+    "coverage_90": ("90 % interval covers", 2),
+    "seconds": ("seconds", 1),
+    "peak_mb": ("peak MB", 0),
+}
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1d2530; }
+table { border-collapse: collapse; font-size: 13px; margin: 1rem 0 2rem; display: block; overflow-x: auto; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #dfe3e9; text-align: right; white-space: nowrap; }
+th { font-weight: 600; vertical-align: bottom; white-space: normal; }
+th:first-child, td:first-child { text-align: left; }
+tr.oracle td { color: #7a838f; }
+small { color: #6b7480; }
+img { max-width: 100%; }
+"""
+
+
+def write_bench_page(result: BenchResult, path: Path) -> Path:
+    """Write one self-contained HTML page.
+
+    Parameters
+    ----------
+    result
+        As returned by `einthoven.studies.bench_output.write_bench`.
+    path
+        The file; its folder must exist.
+    """
+    title = html.escape(result.study.title)
+    machine = result.provenance["machine"]
+    parts = [f"<h1>{title}</h1>", f"<p>{_introduction()}</p>"]
+    for key, rows in grouped(result.table, ("geometry", "case", "reference")).items():
+        heading = html.escape(", ".join((key[0], key[1], f"{key[2]} reference")))
+        parts += [f"<h2>{heading}</h2>", _picture(error_figure(rows), f"Relative errors: {heading}")]
+        parts.append(_table(rows))
+    if result.gate:
+        parts += ["<h2>The gate</h2>", f"<p>{_about_the_gate()}</p>", _plain_table(result.gate)]
+    told = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+    versions = ", ".join(f"{k} {v}" for k, v in result.provenance["versions"].items())
+    parts.append(f"<p><small>{html.escape(told)}; {html.escape(versions)}</small></p>")
+    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
+    return write_page_text(path, page + "\n".join(parts) + "</html>\n")
+
+
+def _introduction() -> str:
+    return (
+        "Medians over data sets, in parentheses the quartiles. Truth is computed on a finer heart and seen through "
+        "another operator than the one that images. Gray rows saw the truth (oracle): bounds, not results. Relative "
+        "errors are without the mean over the nodes where the reference is average. Seconds are of calls after the "
+        "first of a process, which compiles."
+    )
+
+
+def _about_the_gate() -> str:
+    return (
+        "An image by cell physics is accepted where its misfit is that of noise. False accepts are images let through "
+        "although stre with the discrepancy principle is better, false rejects images held back although they are."
+    )
+
+
+def error_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
+    """Median error of every method against the noise, with quartiles."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.5, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    error = error_key(rows[0]["reference"])
+    for i, ((method,), here) in enumerate(grouped(rows, ("method",)).items()):
+        here = sorted((r for r in here if error in r), key=lambda r: r["sigma"])
+        if not here:
+            continue
+        x, y = [r["sigma"] * (1 + 0.012 * i) for r in here], [r[error] for r in here]
+        bars = [[abs(r[error] - r[f"{error}_{side}"]) for r in here] for side in ("low", "high")]
+        gray = method.endswith(":oracle")
+        style = {"color": "#9aa2ad", "ls": "--"} if gray else {"color": f"C{i % 10}"}
+        axes.errorbar(x, y, bars, marker="os^Dv<>*"[i // 10 % 8], ms=4, lw=1.4, capsize=2, label=method, **style)
+    axes.set(xscale="log", yscale="log", xlabel="Noise of the leads (mV)", ylabel="Relative error")
+    sigmas = sorted({r["sigma"] for r in rows})
+    axes.set_xticks(sigmas, [f"{s:g}" for s in sigmas])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.set_yticks([t for t in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if _within(t, axes.get_ylim())])
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+    return figure
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= value <= limits[1]
+
+
+def _picture(figure: "Figure", alt: str) -> str:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    return f"<img alt='{alt}' src='data:image/png;base64,{base64.b64encode(picture.getvalue()).decode('ascii')}'>"
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All methods and noise levels of one case."""
+    error = error_key(rows[0]["reference"])
+    shown = [{**r, **{f"error{end}": r.get(f"{error}{end}") for end in ("", "_low", "_high")}} for r in rows]
+    columns = {k: v for k, v in COLUMNS.items() if any(r.get(k) is not None for r in shown)}
+    head = "".join(f"<th>{html.escape(name)}</th>" for name, _ in columns.values())
+    lines = []
+    for row in sorted(shown, key=lambda r: r["sigma"]):
+        cells = "".join(f"<td>{_cell(row, key, digits)}</td>" for key, (_, digits) in columns.items())
+        lines.append(f"<tr{' class=oracle' if row['method'].endswith(':oracle') else ''}>{cells}</tr>")
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _cell(row: Mapping[str, Any], key: str, digits: int) -> str:
+    value = row.get(key)
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return html.escape(value)
+    if key == "sigma":
+        return f"{value:g}"
+    text = f"{value:.{digits}f}"
+    low, high = (row.get(f"{key}_{side}") for side in ("low", "high"))
+    if low is None or high is None or key in ("seconds", "peak_mb"):
+        return text
+    return f"{text} <small>({low:.{digits}f}–{high:.{digits}f})</small>"
+
+
+def _plain_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    rows = list(rows)
+    head = "".join(f"<th>{html.escape(key.replace('_', ' '))}</th>" for key in rows[0])
+    lines = ("".join(f"<td>{html.escape(str(v))}</td>" for v in row.values()) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -1,0 +1,290 @@
+"""The comparison of imaging methods (``einthoven bench inverse STUDY.toml``): cells, scores, the table.
+
+A study is a list of blocks; a block is a grid of geometries, cases, references, noise levels, positions, seeds and
+methods. A cell is one method on one set of data; it is stored as it finishes (`einthoven.studies.store`). No setting
+sees the truth, except where the rule of a classical method is ``oracle``.
+"""
+
+import time
+import tomllib
+from dataclasses import asdict, replace
+from functools import lru_cache
+from importlib import resources
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from einthoven.core import FileFormatError, InputError, Reconstruction, Recording
+from einthoven.core.progress import Progress, silent
+from einthoven.inverse.held_out import held_out_leads
+from einthoven.inverse.physics.fields import CellPhysics, first_crossing
+from einthoven.inverse.physics.registry import make_physics_solver
+from einthoven.inverse.physics.solver import Imaged
+from einthoven.inverse.physics.spread import coverage, laplace
+from einthoven.inverse.registry import METHODS, make_rule, make_solver
+from einthoven.studies.bench_cases import CASES, GEOMETRIES, REFERENCES, BenchCase, BenchData, bench_data
+from einthoven.studies.memory import PeakMemory
+from einthoven.studies.store import CellResult, Config, ResultsStore, Sweep, run_cells
+
+#: Version of what a cell computes; changed where numbers change.
+VERSION = "1"
+
+#: Level of the excitation (mV above rest) that counts as active: half the peak.
+ACTIVE = 50.0
+
+#: Methods that ran in this process: a first call compiles.
+_SEEN: set[str] = set()
+
+#: Shares of the intervals whose coverage is measured.
+INTERVALS = (0.5, 0.9)
+
+
+class Block(BaseModel):
+    """A grid of cells."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    geometries: tuple[Literal[GEOMETRIES], ...] = ("dalhousie-2007",)  # type: ignore[valid-type]
+    cases: tuple[Literal[CASES], ...] = ("one focus",)  # type: ignore[valid-type]
+    references: tuple[Literal[REFERENCES], ...] = ("absolute",)  # type: ignore[valid-type]
+    sigmas: tuple[float, ...] = (1.0, 5.0, 10.0)
+    """Noise of the leads, mV."""
+    positions: tuple[int, ...] = (11, 12, 13)
+    """Numbers of the random choices of foci."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Of the noise."""
+    methods: tuple[str, ...]
+    """``METHOD:RULE`` for a classical method, or a configuration of a solver with cell physics."""
+    noise: Literal["held-out", "told"] = "held-out"
+    """Whether solvers estimate the noise from held-out leads, or are told it."""
+    spread: bool = False
+    """Whether error bars are computed (Laplace), and their coverage."""
+
+    @field_validator("sigmas", "positions", "seeds", "methods")
+    @classmethod
+    def _some(cls, values: tuple) -> tuple:
+        if not values:
+            raise ValueError("must not be empty")
+        return values
+
+    @field_validator("sigmas")
+    @classmethod
+    def _positive(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < s < np.inf for s in values):
+            raise ValueError("noise must be positive, mV")
+        return values
+
+
+class BenchStudy(BaseModel):
+    """A study of imaging methods."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    blocks: tuple[Block, ...] = Field(min_length=1, alias="block")
+
+
+def ready_benches() -> dict[str, str]:
+    """Names and titles of the studies that come with the package."""
+    files = sorted(_folder().iterdir(), key=lambda f: f.name)
+    return {f.name.removesuffix(".toml"): tomllib.loads(f.read_text(encoding="utf-8"))["title"] for f in files}
+
+
+def _folder() -> Any:
+    return resources.files("einthoven.studies") / "ready_benches"
+
+
+def bench_text(text: str | Path) -> str:
+    """Return the text of a study file, or of a study that comes with the package by its name.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it cannot be read.
+    """
+    path = Path(text)
+    ready = _folder() / f"{text}.toml"
+    if path.suffix != ".toml" and not ready.is_file():
+        raise InputError(f"{text}: no such study; give a TOML file, or one of: {', '.join(ready_benches())}.")
+    try:
+        return (ready if path.suffix != ".toml" else path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise FileFormatError(path, "is no text in UTF-8.") from None
+    except OSError as problem:
+        raise InputError(f"{text}: cannot be read ({problem.strerror}).") from None
+
+
+def load_bench(text: str | Path) -> BenchStudy:
+    """Read a study file, or one that comes with the package by its name.
+
+    Raises
+    ------
+    InputError
+        If there is none, or for what is wrong in it.
+    """
+    try:
+        study = BenchStudy.model_validate(tomllib.loads(bench_text(text)))
+    except tomllib.TOMLDecodeError as problem:
+        raise FileFormatError(text, f"is no TOML file ({problem}).") from None
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        place = ".".join(str(p) for p in first["loc"])
+        raise InputError(f"{text}: {place}: {first['msg']}; got {first.get('input')!r}.") from None
+    for block in study.blocks:
+        for method in block.methods:
+            check_method(method)
+    return study
+
+
+def check_method(text: str) -> None:
+    """Raise `InputError` unless the text names a classical method and its rule, or a solver with cell physics."""
+    method, _, rule = text.partition(":")
+    if method in METHODS:
+        if rule != "oracle":
+            make_rule(rule or "lcurve")
+        return
+    make_physics_solver(text, CellPhysics(extracellular=True))
+
+
+def bench_cells(study: BenchStudy) -> list[Config]:
+    """Return the cells of a study, all methods of one set of data together."""
+    found: dict[str, Config] = {}
+    for block in study.blocks:
+        data = product(block.geometries, block.cases, block.references, block.positions, block.sigmas, block.seeds)
+        for geometry, case, reference, position, sigma, seed in data:
+            setting = BenchCase(geometry, case, reference, position, sigma, seed)
+            for method in block.methods:
+                cell = {**asdict(setting), "method": method, "noise": block.noise, "spread": block.spread}
+                found[str(sorted(cell.items()))] = cell
+    return list(found.values())
+
+
+def run_bench(
+    study: BenchStudy, store: ResultsStore, *, workers: int = 1, progress: Progress = silent
+) -> tuple[list[dict[str, Any]], Sweep]:
+    """Compute the cells that a store lacks; returns one flat row per cell, and what was done."""
+    cells = bench_cells(study)
+    sweep = run_cells(cells, compute_cell, store, progress, workers=workers, name=cell_name)
+    return [{**cell, **store.get(cell).record} for cell in cells], sweep
+
+
+def cell_name(config: Config) -> str:
+    """How a cell is called in messages."""
+    return ", ".join(f"{config[k]}" for k in ("method", "geometry", "case", "reference", "position", "sigma", "seed"))
+
+
+def compute_cell(config: Config) -> CellResult:
+    """Image one set of data by one method, and score it."""
+    names = ("geometry", "case", "reference", "position", "sigma", "seed")
+    case = BenchCase(**{k: config[k] for k in names})
+    data, sigma = bench_data(case), _sigma(case, config["noise"])
+    method = str(config["method"])
+    first = method not in _SEEN
+    _SEEN.add(method)
+    with PeakMemory() as memory:
+        begun, busy = time.perf_counter(), time.process_time()
+        found, image = _imaged(method, data, sigma)
+        seconds, busy = time.perf_counter() - begun, time.process_time() - busy
+    record = {
+        "sigma_used": sigma,
+        **scores(found, image, data, case.sigma),
+        **{f"told_{k}": v for k, v in found.diagnostics.items() if np.isfinite(v)},
+        "weight": found.weight if np.isfinite(found.weight) else None,
+        "seconds": seconds,
+        "processor_seconds": busy,
+        "compiled": first,
+        "peak_mb": memory.mb,
+    }
+    if config["spread"] and image is not None:
+        record |= spread_scores(image, data)
+    return CellResult({k: v for k, v in record.items() if v is not None})
+
+
+@lru_cache(maxsize=8)
+def _sigma(case: BenchCase, noise: str) -> float:
+    """Noise that the solvers take for true, mV."""
+    if noise == "told":
+        return case.sigma
+    data = bench_data(case)
+    return held_out_leads(data.operator, data.recording, groups=4).sigma
+
+
+def _imaged(method: str, data: BenchData, sigma: float) -> tuple[Reconstruction, Imaged | None]:
+    """The reconstruction, and what only a solver with cell physics knows."""
+    name, _, rule = method.partition(":")
+    if name in METHODS:
+        truth = data.truth if data.recording.reference == "absolute" else _centered(data.truth)
+        solver = make_solver(name, make_rule(rule or "lcurve", truth=truth, sigma=sigma))
+        return solver.reconstruct(data.operator, data.recording), None
+    physics = CellPhysics(data.membrane, sigma=sigma, extracellular=True)
+    image = make_physics_solver(method, physics).image(data.operator, data.recording)
+    return image.reconstruction, image
+
+
+def scores(found: Reconstruction, image: Imaged | None, data: BenchData, sigma: float) -> dict[str, Any]:
+    """Errors of potentials, activation and foci, absolute (where the estimate is) and with the mean removed."""
+    truth = data.truth
+    estimate = found.estimate if image is None else image.absolute
+    absolute = image is not None or data.recording.reference == "absolute"
+    record: dict[str, Any] = {
+        "chi2_leads": float((found.residual.values**2).mean() / sigma**2),
+        **_errors(_centered(estimate).values, _centered(truth).values, "_mean_removed"),
+    }
+    if absolute:
+        record |= _errors(estimate.values, truth.values, "")
+        record |= _activation(estimate, data)
+    return record
+
+
+def _errors(x: np.ndarray, u: np.ndarray, suffix: str) -> dict[str, float]:
+    """Relative error, correlation, mean square error: over all, and the medians over nodes and over frames."""
+    square = (x - u) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        frames = np.sqrt(square.sum(axis=0) / (u**2).sum(axis=0))
+        nodes = np.sqrt(square.sum(axis=1) / (u**2).sum(axis=1))
+    return {
+        f"relative_error{suffix}": float(np.sqrt(square.sum() / (u**2).sum())),
+        f"correlation{suffix}": float(np.corrcoef(x.ravel(), u.ravel())[0, 1]),
+        f"mse_mv2{suffix}": float(square.mean()),
+        f"node_error{suffix}": float(np.nanmedian(nodes)),
+        f"frame_error{suffix}": float(np.nanmedian(frames)),
+    }
+
+
+def _activation(estimate: Recording, data: BenchData) -> dict[str, float]:
+    """Errors of the first crossing of half the peak, ms, and of the earliest places, mm."""
+    rest = 0.0 if estimate.quantity == "hsp" else data.membrane.scale.rest
+    found, true = (first_crossing(r.values - rest, r.times, ACTIVE) for r in (estimate, data.truth))
+    both = np.isfinite(found) & np.isfinite(true)
+    record = {"activated": float(both.sum() / max(1, np.isfinite(true).sum()))}
+    if both.any():
+        record["activation_error_ms"] = float(np.abs(found - true)[both].mean())
+    surface = data.operator.source
+    if surface is None or not len(data.foci) or not np.isfinite(found).any():
+        return record
+    earliest = int(np.nanargmin(np.where(np.isfinite(found), found, np.inf)))
+    begun = np.flatnonzero(estimate.values[:, 0] - rest > ACTIVE)
+    place = surface.points[begun].mean(axis=0) if len(begun) else surface.points[earliest]
+    record["localization_error_mm"] = float(np.linalg.norm(place - surface.points[data.foci[0]]))
+    return record
+
+
+def spread_scores(image: Imaged, data: BenchData) -> dict[str, float]:
+    """Coverage of intervals of the Laplace approximation."""
+    begun = time.perf_counter()
+    spread = laplace(image)
+    record = {"spread_seconds": time.perf_counter() - begun}
+    for share in INTERVALS:
+        width = spread.interval(share)
+        record[f"coverage_{round(100 * share)}"] = coverage(image.absolute.values, data.truth.values, width)
+    error = np.abs(image.absolute.values - data.truth.values)
+    ratio = error / np.maximum(spread.potential.values, 1e-9)
+    record["inflation_90"] = float(np.quantile(ratio, 0.9) / 1.6449)
+    return record
+
+
+def _centered(recording: Recording) -> Recording:
+    return replace(recording, values=recording.values - recording.values.mean(axis=0), reference="average")

@@ -1,0 +1,113 @@
+"""Tables of a comparison: medians and spreads over data sets, ratios to the yardstick, the gate's mistakes."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from einthoven.inverse.physics.gate import Gate
+
+Row = dict[str, Any]
+
+#: What a data set is, and what a line of the table is.
+DATA = ("geometry", "case", "reference", "position", "sigma", "seed")
+LINE = ("geometry", "case", "reference", "sigma", "method")
+#: The yardstick, and the classical answer that a gate falls back on.
+YARDSTICK, CLASSICAL = "stre:oracle", "stre:discrepancy"
+#: Scores of which median and quartiles are shown.
+SCORES = (
+    "relative_error",
+    "correlation",
+    "mse_mv2",
+    "node_error",
+    "frame_error",
+    "relative_error_mean_removed",
+    "correlation_mean_removed",
+    "mse_mv2_mean_removed",
+    "activation_error_ms",
+    "localization_error_mm",
+    "chi2_leads",
+    "told_chi2",
+    "seconds",
+    "processor_seconds",
+    "peak_mb",
+    "coverage_50",
+    "coverage_90",
+    "inflation_90",
+    "sigma_used",
+    "told_diffusivity",
+)
+#: Scores of speed: of calls that compile they say nothing.
+OF_SPEED = ("seconds", "processor_seconds")
+
+
+def error_key(reference: str) -> str:
+    """The relative error by which methods are compared."""
+    return "relative_error" if reference == "absolute" else "relative_error_mean_removed"
+
+
+def grouped(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple, list[Row]]:
+    """Rows by the values of some keys, in the order in which they come."""
+    found: dict[tuple, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[tuple(row[k] for k in keys)].append(row)
+    return dict(found)
+
+
+def summary(rows: Sequence[Row]) -> list[Row]:
+    """One line per geometry, case, reference, noise and method.
+
+    Every score has its median, and its quartiles as ``..._low`` and ``..._high``; ``over_stre`` is the median over data
+    sets of the ratio of the method's error to the yardstick's on the same data.
+    """
+    yardsticks = {key: here[0] for key, here in grouped(_of(rows, YARDSTICK), DATA).items()}
+    lines = []
+    for key, here in grouped(rows, LINE).items():
+        line: Row = dict(zip(LINE, key, strict=True)) | {"data_sets": len(here)}
+        for score in SCORES:
+            of = [r for r in here if not r.get("compiled")] or here if score in OF_SPEED else here
+            line |= _quartiles(score, [r[score] for r in of if score in r])
+        error = error_key(line["reference"])
+        ratios = [
+            r[error] / yardsticks[d][error]
+            for r in here
+            if error in r and (d := tuple(r[k] for k in DATA)) in yardsticks
+        ]
+        lines.append(line | _quartiles("over_stre", ratios))
+    return lines
+
+
+def _of(rows: Iterable[Row], method: str) -> list[Row]:
+    return [row for row in rows if row["method"] == method]
+
+
+def _quartiles(score: str, values: Sequence[float]) -> Row:
+    if not values:
+        return {}
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return {score: float(middle), f"{score}_low": float(low), f"{score}_high": float(high)}
+
+
+def gate_counts(rows: Sequence[Row], gate: Gate | None = None) -> list[Row]:
+    """By method and case: how often the gate opens, and how often it is wrong.
+
+    A false accept is an image that is let through although the classical answer is better; a false reject one that is
+    held back although it is better.
+    """
+    gate = Gate() if gate is None else gate
+    classical = {key: here[0] for key, here in grouped(_of(rows, CLASSICAL), DATA).items()}
+    judged = [r for r in rows if "told_chi2" in r and tuple(r[k] for k in DATA) in classical]
+    found = []
+    for (case, method), here in grouped(judged, ("case", "method")).items():
+        line = {"case": case, "method": method, "data_sets": len(here), "accepted": 0}
+        line |= {"false_accepts": 0, "false_rejects": 0}
+        for row in here:
+            error = error_key(row["reference"])
+            better = row[error] < classical[tuple(row[k] for k in DATA)][error]
+            accepted = gate.judge(row["told_chi2"], row["weight"]).accepted
+            line["accepted"] += accepted
+            line["false_accepts"] += accepted and not better
+            line["false_rejects"] += better and not accepted
+        found.append(line)
+    return found
