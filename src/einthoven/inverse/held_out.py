@@ -80,7 +80,7 @@ def held_out_leads(
     solver = Tikhonov(2, RobustGCV()) if solver is None else solver
     residual = np.empty(recording.values.shape)
     for group in np.array_split(np.random.default_rng(seed).permutation(m), groups):
-        residual[group] = _predicted(operator, recording, np.sort(group), solver)
+        residual[group] = _predicted(operator, recording, group, solver)
     values = recording.values
     signal = values if recording.reference == "absolute" else values - values.mean(axis=0)
     return HeldOut(recording.with_values(residual), float(np.sqrt((signal**2).mean())))

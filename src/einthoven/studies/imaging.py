@@ -2,6 +2,8 @@
 
 import time
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,9 @@ import numpy as np
 from einthoven.core import Case, ForwardOperator, InputError, Recording, Source, Surface
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.noise import NoiseCovariance
-from einthoven.inverse.registry import make_rule, make_solver
-from einthoven.inverse.rules import LCurve
+from einthoven.inverse.physics.fields import CellPhysics
+from einthoven.inverse.physics.registry import configurations, make_physics_solver
+from einthoven.inverse.registry import METHODS, make_rule, make_solver
 from einthoven.metrics import (
     ABSOLUTE,
     MEAN_REMOVED,
@@ -21,6 +24,7 @@ from einthoven.metrics import (
     scoring_reference,
 )
 from einthoven.studies.forward import build_operator
+from einthoven.studies.physics_imaging import image_with_physics, is_physics
 from einthoven.studies.provenance import case_checksums, machine, versions
 from einthoven.studies.results import Imaging, ImagingResult
 from einthoven.studies.settings import ImagingSettings
@@ -30,7 +34,12 @@ QRS_MARGIN = 10.0
 
 
 def image_case(
-    case: Case, settings: ImagingSettings, *, case_name: str | None = None, progress: Progress = silent
+    case: Case,
+    settings: ImagingSettings,
+    *,
+    case_name: str | None = None,
+    folder: Path | None = None,
+    progress: Progress = silent,
 ) -> ImagingResult:
     """Image a case with every method of the settings.
 
@@ -43,8 +52,10 @@ def image_case(
         Methods, rule, leads, window, noise.
     case_name
         How the user named the case, for the provenance.
+    folder
+        Where long trainings keep their checkpoints; None: nowhere.
     progress
-        Told after each method.
+        Told after each method, and about the steps of a training.
 
     Returns
     -------
@@ -68,8 +79,10 @@ def image_case(
     truth = scoring_truth(source, recording)
     images = []
     for count, method in enumerate(methods):
-        images.append(_image(method, settings, (operator, recording), truth))
+        images.append(_image(method, settings, (operator, recording), truth, (folder, progress)))
         progress("imaging", count + 2, steps)
+        if images[-1].metrics.get("interrupted"):
+            break
     return ImagingResult(
         case=case,
         source=source,
@@ -97,8 +110,23 @@ def checked_methods(settings: ImagingSettings) -> tuple[str, ...]:
     if settings.rule != "oracle":
         make_rule(settings.rule, gamma=settings.gamma, sigma=settings.sigma_mv)
     for method in settings.methods:
-        make_solver(method, LCurve())
+        check_method(method)
     return tuple(dict.fromkeys(settings.methods))
+
+
+def check_method(method: str) -> None:
+    """Raise `InputError` unless there is a method of that name, classical or with cell physics, or such a file."""
+    if method in METHODS:
+        return
+    try:
+        make_physics_solver(method, CellPhysics())
+    except InputError as problem:
+        if method.endswith(".toml"):
+            raise
+        names = (*METHODS, *configurations())
+        close = get_close_matches(method, names, n=1, cutoff=0.4)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise InputError(f"unknown method {method!r}; there is {', '.join(names)}.{hint}") from problem
 
 
 def select_data(case: Case, settings: ImagingSettings) -> Recording:
@@ -220,17 +248,29 @@ def _noise(settings: ImagingSettings, recording: Recording) -> NoiseCovariance |
 
 
 def _image(
-    method: str, settings: ImagingSettings, prepared: tuple[ForwardOperator, Recording], truth: Truth
+    method: str,
+    settings: ImagingSettings,
+    prepared: tuple[ForwardOperator, Recording],
+    truth: Truth,
+    course: tuple[Path | None, Progress],
 ) -> Imaging:
     """Run one method and score it."""
     operator, recording = prepared
-    rule = make_rule(settings.rule, truth=truth.potentials, gamma=settings.gamma, sigma=settings.sigma_mv)
-    solver = make_solver(method, rule, noise=_noise(settings, recording))
+    noise = _noise(settings, recording)
+    folder, progress = course
+    physics = None
     start = time.perf_counter()
     try:
-        found = solver.reconstruct(operator, recording)
+        if is_physics(method):
+            found, physics = image_with_physics(
+                method, settings, prepared, noise=noise, folder=folder, progress=progress
+            )
+        else:
+            rule = make_rule(settings.rule, truth=truth.potentials, gamma=settings.gamma, sigma=settings.sigma_mv)
+            found = make_solver(method, rule, noise=noise).reconstruct(operator, recording)
     except InputError as problem:
-        raise InputError(f"{method} with {settings.rule}: {problem}") from problem
+        how = method if is_physics(method) else f"{method} with {settings.rule}"
+        raise InputError(f"{how}: {problem}") from problem
     seconds = time.perf_counter() - start
     lat = None if operator.source is None else activation_map(found.estimate, recording, operator.source)
     metrics: dict[str, Any] = {
@@ -241,7 +281,7 @@ def _image(
         **_scores(found.estimate, lat, truth, operator),
         "lead_reference": recording.reference,
         "quantity": operator.in_quantity,
-        "sees_truth": settings.rule == "oracle",
+        "sees_truth": physics is None and settings.rule == "oracle",
         "residual": float(np.linalg.norm(found.residual.values) / np.linalg.norm(recording.values)),
         "seconds": seconds,
         "n_nodes": operator.n_in,
@@ -249,7 +289,9 @@ def _image(
         "n_times": recording.n_times,
         **found.diagnostics,
     }
-    return Imaging(found, metrics, lat)
+    if physics is not None:
+        metrics |= {"accepted": physics.verdict.accepted, "verdict": physics.verdict.reason}
+    return Imaging(found, metrics, lat, physics)
 
 
 def _scores(estimate: Recording, lat: np.ndarray | None, truth: Truth, operator: ForwardOperator) -> dict[str, Any]:

@@ -4,6 +4,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from einthoven.core import Case, ForwardOperator, Reconstruction, Recording, Source
+from einthoven.inverse.physics.gate import Gate, Verdict
+from einthoven.inverse.physics.solver import Imaged
+from einthoven.inverse.physics.spread import Spread
+
+
+@dataclass(frozen=True, eq=False)
+class PhysicsImaging:
+    """What only a solver with cell physics knows.
+
+    Parameters
+    ----------
+    image
+        The image whatever the gate says, with the course of the training.
+    verdict
+        Whether it was accepted.
+    spread
+        Error bars, or None.
+    gate
+        The bounds.
+    """
+
+    image: Imaged
+    verdict: Verdict
+    spread: Spread | None
+    gate: Gate
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +43,14 @@ class Imaging:
         Flat scores as written to ``metrics.json`` (``method, rule, lambda, relative_error, ...``).
     activation
         Local activation times at the source nodes, ms, or None.
+    physics
+        More about an image by cell physics; None for a classical method.
     """
 
     reconstruction: Reconstruction
     metrics: dict[str, Any]
     activation: Any = None
+    physics: PhysicsImaging | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,17 @@ class ImagingSettings(BaseModel):
     noise_window_ms: tuple[float, float] | None = None
     """A quiet window: the noise covariance is estimated there and the data are whitened."""
     sigma_mv: float | None = Field(default=None, gt=0)
-    """Noise level for the discrepancy principle; None to estimate it."""
+    """Noise level for the discrepancy principle and for cell physics; None to estimate it."""
+    extracellular: bool = False
+    """Force cell physics upon extracellular potentials, for which its equations do not hold."""
+    membrane: Literal["aliev-panfilov", "mitchell-schaeffer"] = "aliev-panfilov"
+    """Cells that solvers with cell physics assume."""
+    diffusivity: float | None = Field(default=None, gt=0)
+    """Of cell physics, mm2/ms; None to read it off the data."""
+    gate: bool = True
+    """Fall back on a classical answer where an image by cell physics does not fit the data."""
+    error_bars: Literal["none", "laplace"] = "none"
+    """Of images by cell physics."""
 
 
 #: A conduction velocity that muscle can have, mm/ms.

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from einthoven.core import ForwardOperator, InputError, Recording, Surface
+from einthoven.inverse.held_out import held_out_leads
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion, check_membrane, frame_step
 from einthoven.inverse.physics.waves import Excitation, check_resolved, excitation, imaging_cells
@@ -29,6 +30,9 @@ from einthoven.ionic import IonicModel, VoltageScale
 from einthoven.signals.activation import conduction_velocity
 
 Number = float | int
+
+#: From so many leads on some are held out to find the noise; of fewer they are missed too much.
+LEADS_TO_HOLD_OUT = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +48,8 @@ class CellPhysics:
     laplacian
         ``"weak"`` (linear elements) or ``"edge-length"`` (the imaging papers').
     sigma
-        Standard deviation of the leads' noise, mV, errors of the operator included; None: from `noise`, else from the
-        quietest window of the recording.
+        Standard deviation of the leads' noise, mV, errors of the operator included; None: from `noise`, else from leads
+        that are held out (`einthoven.inverse.held_out`), or, where they are few, the quietest window of the recording.
     noise
         Covariance of the leads' noise; operator and data are whitened with it.
     extracellular
@@ -92,7 +96,7 @@ class CellPhysics:
         scale = potential_scale(self.membrane, operator, extracellular=self.extracellular)
         step = frame_step(recording)
         problem = prepare(operator, recording, noise=self.noise)
-        sigma = self.sigma if self.sigma is not None else problem.sigma()
+        sigma = self.sigma if self.sigma is not None else noise_level(problem)
         start = self._start(problem, sigma)
         cells = excitation(self.membrane)
         diffusivity = self.diffusivity
@@ -126,6 +130,13 @@ class CellPhysics:
             )
         rule = Discrepancy(sigma)
         return Stre(rule, noise=self.noise).reconstruct(problem.operator, problem.recording).estimate
+
+
+def noise_level(problem: Problem) -> float:
+    """Standard deviation of the noise in lead space, mV, as `CellPhysics.sigma` says."""
+    if problem.noise is not None or problem.recording.n_sites < LEADS_TO_HOLD_OUT:
+        return problem.sigma()
+    return held_out_leads(problem.operator, problem.recording, groups=4).sigma
 
 
 def potential_scale(membrane: IonicModel, operator: ForwardOperator, *, extracellular: bool = False) -> VoltageScale:

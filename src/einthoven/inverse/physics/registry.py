@@ -22,6 +22,7 @@ from typing import Any
 
 from einthoven.core import InputError
 from einthoven.core.errors import some
+from einthoven.core.progress import Progress, silent
 from einthoven.inverse.physics.eand_arn import PointwiseArn, SeparableArn
 from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.p_dl import PDL
@@ -39,7 +40,7 @@ PHYSICS_METHODS: dict[str, Callable[[CellPhysics], CellSolver]] = {
 #: What a configuration may set of the physics.
 OF_PHYSICS = ("laplacian", "rank", "diffusivity")
 #: What it may not set of a solver: it is handed in, or has a table of its own.
-_GIVEN = ("physics", "schedule", "progress", "name")
+_GIVEN = ("physics", "schedule", "checkpoint", "progress", "name")
 
 
 def configurations() -> dict[str, Path]:
@@ -48,7 +49,7 @@ def configurations() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def make_physics_solver(text: str, physics: CellPhysics) -> CellSolver:
+def make_physics_solver(text: str, physics: CellPhysics, *, progress: Progress = silent) -> CellSolver:
     """Return the solver of a configuration that ships, or of a file.
 
     Parameters
@@ -57,6 +58,8 @@ def make_physics_solver(text: str, physics: CellPhysics) -> CellSolver:
         A name (`configurations`), or the path of a TOML file, whose stem becomes the solver's name.
     physics
         What is assumed of cells, noise and data.
+    progress
+        Told about the steps.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def make_physics_solver(text: str, physics: CellPhysics) -> CellSolver:
         raise InputError(f"unknown solver {text!r}; give a TOML file, or one of: {', '.join(shipped)}.{hint}")
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
-        return configured(told, physics, name=path.stem)
+        return replace(configured(told, physics, name=path.stem), progress=progress)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, InputError) as problem:
         raise InputError(f"{path}: {problem}") from None
 
@@ -121,5 +124,5 @@ def _replaced(thing: Any, values: Any, allowed: tuple[str, ...], table: str) -> 
         alike = numbers if old is None or isinstance(old, float) else isinstance(value, type(old))
         if not alike or (isinstance(old, int) and isinstance(value, bool) and not isinstance(old, bool)):
             raise InputError(f"[{table}] {key} is like {old!r}; got {value!r}.")
-        made[key] = value
+        made[key] = float(value) if isinstance(old, float) else value
     return replace(thing, **made)

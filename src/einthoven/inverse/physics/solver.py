@@ -1,7 +1,8 @@
 """What all solvers share that train fields against the cost: from fields to a reconstruction."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,6 +69,8 @@ class CellSolver(ABC):
         Steps, rates and weights.
     seed
         Of everything that is drawn at random.
+    checkpoint
+        File where the state of the training is kept, so that one that was cut off goes on from there.
     progress
         Told about the steps.
     name
@@ -77,6 +80,7 @@ class CellSolver(ABC):
     physics: CellPhysics = field(default_factory=CellPhysics)
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
+    checkpoint: Path | None = None
     progress: Progress = silent
     capabilities: ClassVar[Capabilities] = CELLS
     name: str = ""
@@ -88,6 +92,10 @@ class CellSolver(ABC):
     def cost(self, prepared: Prepared) -> Any:
         """What is minimized; by default the cost on the grid."""
         return prepared.cost
+
+    def keeping(self, checkpoint: Path) -> "CellSolver":
+        """The same solver, which keeps the state of its training in a file."""
+        return replace(self, checkpoint=checkpoint)
 
     def reconstruct(self, operator: ForwardOperator, recording: Recording) -> Reconstruction:
         """Estimate the source from the recording."""
@@ -102,6 +110,7 @@ class CellSolver(ABC):
             self.schedule,
             seed=self.seed,
             step_name=self.name,
+            checkpoint=self.checkpoint,
             progress=self.progress,
         )
         return imaged(prepared, trained, method=self.name)

@@ -9,6 +9,7 @@ reached, until a course gains little.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from jaxtyping import Float
 
 from einthoven.core import InputError
 from einthoven.core.progress import Progress, silent
+from einthoven.inverse.physics.checkpoint import Checkpoint, fingerprint
 
 Number = float | int
 
@@ -116,6 +118,7 @@ def train(
     *,
     seed: int = 0,
     step_name: str = "training",
+    checkpoint: Path | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Minimize; Ctrl-C ends the training and keeps what there is.
@@ -132,12 +135,16 @@ def train(
         Of what the cost draws at random, if it does.
     step_name
         For `progress`; cost and chi2 follow it as a remark.
+    checkpoint
+        File where the state is kept about every 20 s and on Ctrl-C; the same training goes on from it, and removes it
+        when it is finished.
     progress
         Told every `CHUNK` steps.
     """
     free, fixed = eqx.partition(fields, fields.trained())
     run = _Run(free, fixed, cost, schedule, jax.random.key(seed))
-    interrupted, converged = _run_courses(run, step_name, progress)
+    mark = fingerprint(f"{schedule}{seed}", free, fixed, cost) if checkpoint is not None else ""
+    interrupted, converged = _run_courses(run, step_name, progress, Checkpoint(checkpoint, mark))
     return Trained(eqx.combine(run.free, fixed), run.history, interrupted, converged)
 
 
@@ -176,29 +183,36 @@ def train_members(
     parts = [eqx.partition(f, f.trained()) for f in fields]
     free = jax.tree.map(lambda *x: jnp.stack(x), *(part[0] for part in parts))
     run = _Run(free, parts[0][1], cost, replace(schedule, courses=1), jax.random.key(0), varied)
-    interrupted, _ = _run_courses(run, step_name, progress)
+    interrupted, _ = _run_courses(run, step_name, progress, Checkpoint(None, ""))
     each = [jax.tree.map(lambda x, k=k: x[k], run.free) for k in range(len(fields))]
     return Members([eqx.combine(one, parts[0][1]) for one in each], run.history, interrupted)
 
 
-def _run_courses(run: "_Run", step_name: str, progress: Progress) -> tuple[bool, bool | None]:
+def _run_courses(run: "_Run", step_name: str, progress: Progress, checkpoint: Checkpoint) -> tuple[bool, bool | None]:
     """Train; returns whether Ctrl-C ended it (after the first steps) and whether it converged."""
     schedule, converged = run.schedule, None
+    run.begin()
+    if checkpoint.path is not None:
+        run.restore(checkpoint.load(run.state()))
     try:
-        for course in range(schedule.courses):
-            run.begin()
+        while True:
             while run.done < schedule.steps:
                 run.advance()
-                cost, chi2 = (float(np.mean(run.rows[-1][k][-1])) for k in (0, 1))
-                done = course * schedule.steps + run.done
+                cost, chi2 = run.told()
+                done = run.course * schedule.steps + run.done
                 progress(f"{step_name}: J {cost:.3g}, chi2 {chi2:.3f}", done, schedule.courses * schedule.steps)
-            converged = run.has_settled() if course else None
-            if converged:
+                checkpoint.save(run.state())
+            converged = run.has_settled() if run.course else None
+            if converged or run.course + 1 == schedule.courses:
                 break
+            run.course += 1
+            run.begin()
     except KeyboardInterrupt:
         if not run.rows:
             raise
+        checkpoint.save(run.state(), now=True)
         return True, converged
+    checkpoint.remove()
     return False, converged
 
 
@@ -210,7 +224,33 @@ class _Run:
         self.keys, self.varied = keys, varied
         members = () if varied is None else (len(jax.tree.leaves(free)[0]),)
         self.tolerance = jnp.full(members, schedule.tolerances[0], cost.data.dtype)
-        self.rows, self.done, self.moments = [], 0, None
+        self.rows, self.course, self.done, self.moments = [], 0, 0, None
+
+    def state(self) -> dict[str, Any]:
+        """Everything that changes, as arrays."""
+        rows = [np.concatenate(column) for column in zip(*self.rows, strict=True)] if self.rows else [np.zeros(0)] * 4
+        return {
+            "free": self.free,
+            "moments": self.moments,
+            "tolerance": self.tolerance,
+            "keys": jax.random.key_data(self.keys),
+            "place": np.array([self.course, self.done]),
+            "rows": rows,
+        }
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from a state; None: from the beginning."""
+        if state is None:
+            return
+        self.free, self.moments = (jax.tree.map(jnp.asarray, state[k]) for k in ("free", "moments"))
+        self.tolerance = jnp.asarray(state["tolerance"])
+        self.keys = jax.random.wrap_key_data(jnp.asarray(state["keys"]))
+        self.course, self.done = (int(k) for k in state["place"])
+        self.rows = [tuple(state["rows"])]
+
+    def told(self) -> tuple[float, float]:
+        """Cost and chi2 of the last step, means over the members."""
+        return float(np.mean(self.rows[-1][0][-1])), float(np.mean(self.rows[-1][1][-1]))
 
     def begin(self) -> None:
         """Start a course: a new optimizer at the tau reached."""
