@@ -9,6 +9,8 @@ from collections.abc import Callable
 from einthoven.core import Solver
 from einthoven.inverse.physics.eand_arn import PointwiseArn, SeparableArn
 from einthoven.inverse.physics.fields import CellPhysics
+from einthoven.inverse.physics.strong import StrongConstraint
+from einthoven.inverse.physics.strong_weak import StrongWeak
 from einthoven.inverse.physics.weak import WeakConstraint
 
 #: Solvers by name.
@@ -16,4 +18,6 @@ PHYSICS_METHODS: dict[str, Callable[[CellPhysics], Solver]] = {
     "weak-4dvar": WeakConstraint,
     "eand-arn-separable": SeparableArn,
     "eand-arn": PointwiseArn,
+    "strong": StrongConstraint,
+    "strong+weak": lambda physics: StrongWeak(StrongConstraint(physics)),
 }

@@ -52,6 +52,8 @@ class Imaged:
         The estimate it started from.
     fields
         The trained parameters.
+    absolute
+        The estimate with the cells' own zero: `reconstruction` has none where the data do not show a constant.
     """
 
     reconstruction: Reconstruction
@@ -59,6 +61,7 @@ class Imaged:
     history: History
     start: Recording
     fields: Any
+    absolute: Recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,4 +129,5 @@ def imaged(prepared: Prepared, trained: Trained, *, method: str) -> Imaged:
     found = problem.reconstruction(
         values, Choice(float(tolerance)), method=method, rule=ANNEALED, diagnostics=diagnostics
     )
-    return Imaged(found, np.asarray(v, dtype=np.float64), trained.history, start, trained.fields)
+    absolute = start.with_values(values)
+    return Imaged(found, np.asarray(v, dtype=np.float64), trained.history, start, trained.fields, absolute)
