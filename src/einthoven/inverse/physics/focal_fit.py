@@ -140,6 +140,10 @@ class FocalProblem:
         model = self.model
         return float(model.wave.unit), float(model.first) + (model.n_times - 1) * float(model.wave.step)
 
+    def operator(self, errors: Float[np.ndarray, " m"]) -> Float[np.ndarray, "r n"]:
+        """A_0 + sum_j q_j A_j."""
+        return self.rows[0] + np.tensordot(errors, self.rows[1:], axes=1)
+
     def with_steps_for(self, foci: Foci) -> "FocalProblem":
         """Enough steps for a D that is larger by a third: within one fit their number does not change."""
         return replace(self, n_steps=self.model.substeps(1.33 * foci.diffusivity, foci.clock))
@@ -154,7 +158,7 @@ class FocalProblem:
         """The wave of these parameters, its misfit and its Jacobian."""
         fields = self.model.fields(foci, self.n_steps)
         n, r = len(foci.onsets), len(self.data)
-        rows = np.concatenate([self.rows[0] + np.tensordot(errors, self.rows[1:], axes=1), *self.rows[1:]])
+        rows = np.concatenate([self.operator(errors), *self.rows[1:]])
         leads = (rows @ self.scale.to_mv(fields.u)).reshape(-1, *self.data.shape)
         seen = gain * leads[0]
         slope = self.scale.amplitude * gain * np.tensordot(rows[:r], self._tangent(foci, fields.derivative), axes=1)
@@ -302,7 +306,13 @@ def changes_of(errors: LeadErrors, operator: ForwardOperator) -> Float[np.ndarra
 
 
 def descend(
-    problem: FocalProblem, state: FocalState, *, evaluations: int = 40, tolerance: float = 1e-4
+    problem: FocalProblem,
+    foci: Foci,
+    gain: float,
+    errors: Float[np.ndarray, " m"],
+    *,
+    evaluations: int = 40,
+    tolerance: float = 1e-4,
 ) -> Iterator[FocalState]:
     """States of ever smaller cost, until it falls by less than a share of itself twice in a row.
 
@@ -310,14 +320,14 @@ def descend(
     ----------
     problem
         What is minimized.
-    state
-        Where to start: the first one given, computed with this problem's steps.
+    foci, gain, errors
+        Where to start; the first state given.
     evaluations
         Most simulations.
     tolerance
         That share.
     """
-    state = problem.state(state.foci, state.gain, state.errors)
+    state = problem.state(foci, gain, errors)
     yield state
     damping, used, quiet = DAMPING * float((state.jacobian**2).sum(axis=0).max()), 0, 0
     while quiet < 2 and used < evaluations:

@@ -31,6 +31,13 @@ BATCH = 60
 TRIAL, TRIAL_TOLERANCE = 4, 1e-2
 
 
+#: Fits in a row, each with shorter steps, while D is held by what the steps allow.
+REFITS = 4
+
+#: Foci, gain and errors that a fit starts from.
+Start = tuple[Foci, float, np.ndarray]
+
+
 @dataclass(frozen=True)
 class FocalSearch:
     """How foci are looked for.
@@ -79,32 +86,33 @@ def search(problem: FocalProblem, how: FocalSearch, *, progress: Progress = sile
     needed = ENOUGH + how.model_error**2 * float((problem.rest_free**2).sum())
     for n in range(1, how.most + 1):
         label = f"strong, {n} {'focus' if n == 1 else 'foci'}"
-        if best is None:
-            tried = _trial(problem, _first(problem, how), label, progress)
-        else:
+        starts = _first(problem, how) if best is None else _next(problem, best, how, label, progress)
+        tried = _trial(problem, starts, label, progress)
+        if tried is None or (best is not None and problem.bic(tried) > problem.bic(best) - needed):
+            return
+        best = tried
+        for _ in range(REFITS):
             problem = problem.with_steps_for(best.foci)
-            tried = _trial(problem, _next(problem, best, how, label, progress), label, progress)
-            if tried is None or problem.bic(tried) > problem.bic(best) - needed:
-                return
-        problem = problem.with_steps_for(tried.foci)
-        for i, state in enumerate(descend(problem, tried, evaluations=how.evaluations)):
-            progress(f"{label}: fit", min(i, how.evaluations - 1), how.evaluations)
-            best = state
-            yield best
+            for i, state in enumerate(descend(problem, *best[:3], evaluations=how.evaluations)):
+                progress(f"{label}: fit", min(i, how.evaluations - 1), how.evaluations)
+                best = state
+                yield best
+            if best.foci.diffusivity < 0.98 * problem.most:
+                break
         progress(f"{label}: fit", how.evaluations, how.evaluations)
 
 
-def _trial(problem: FocalProblem, starts: list[FocalState], label: str, progress: Progress) -> FocalState | None:
+def _trial(problem: FocalProblem, starts: list[Start], label: str, progress: Progress) -> FocalState | None:
     """The best end of short fits from the starts."""
     ends = []
     for i, start in enumerate(starts):
         progress(f"{label}: trial fits", i, len(starts))
-        ends.append(list(descend(problem, start, evaluations=TRIAL, tolerance=TRIAL_TOLERANCE))[-1])
+        ends.append(list(descend(problem, *start, evaluations=TRIAL, tolerance=TRIAL_TOLERANCE))[-1])
     progress(f"{label}: trial fits", len(starts), len(starts))
     return min(ends, key=lambda state: state.cost, default=None)
 
 
-def _first(problem: FocalProblem, how: FocalSearch) -> list[FocalState]:
+def _first(problem: FocalProblem, how: FocalSearch) -> list[Start]:
     """Starts with one focus."""
     model, data = problem.model, problem.rest_free
     places = spread_nodes(problem.surface.points, how.n_candidates)
@@ -119,12 +127,10 @@ def _first(problem: FocalProblem, how: FocalSearch) -> list[FocalState]:
             best = int(np.argmin(costs))
             found.append((costs[best], int(i), model.earliest + best * step))
     alone = [(cost, Foci(places[[i]], np.array([onset]), problem.expected)) for cost, i, onset in found]
-    return _states(problem, alone, how)
+    return _starts(problem, alone, how)
 
 
-def _next(
-    problem: FocalProblem, state: FocalState, how: FocalSearch, label: str, progress: Progress
-) -> list[FocalState]:
+def _next(problem: FocalProblem, state: FocalState, how: FocalSearch, label: str, progress: Progress) -> list[Start]:
     """Starts with one focus more than a state has."""
     model, foci = problem.model, state.foci
     places = spread_nodes(problem.surface.points, how.n_candidates)
@@ -138,18 +144,18 @@ def _next(
     for part in _batches(len(pairs)):
         progress(f"{label}: candidates", int(part[0]), len(pairs))
         here = Foci(places[[pairs[j][0] for j in part]], np.array([pairs[j][1] for j in part]), foci.diffusivity)
-        seen = state.gain * model.seen(problem.scale.amplitude * problem.rows[0], foci, here)
+        seen = model.seen(state.gain * problem.scale.amplitude * problem.operator(state.errors), foci, here)
         costs = ((seen - data[:, :, None]) ** 2).sum(axis=(0, 1))
         for j, cost in zip(part, costs, strict=True):
             i, t = pairs[j]
             more = Foci(np.vstack([foci.positions, places[i]]), np.append(foci.onsets, t), *foci[2:])
             found.append((float(cost), more))
-    return _states(problem, found, how, state)
+    return _starts(problem, found, how, state)
 
 
-def _states(
+def _starts(
     problem: FocalProblem, found: list[tuple[float, Foci]], how: FocalSearch, before: FocalState | None = None
-) -> list[FocalState]:
+) -> list[Start]:
     """The best starts, at most one per place."""
     gain, errors = (1.0, np.zeros(len(problem.spread))) if before is None else before[1:3]
     chosen: list[Foci] = []
@@ -158,7 +164,7 @@ def _states(
             break
         if all(np.any(foci.positions[-1] != other.positions[-1]) for other in chosen):
             chosen.append(foci)
-    return [problem.state(foci, gain, errors) for foci in chosen]
+    return [(foci, gain, errors) for foci in chosen]
 
 
 def _batches(n: int) -> list[np.ndarray]:

@@ -172,14 +172,21 @@ class FocalWave(eqx.Module):
     def fields(self, foci: Foci, n_steps: int | None = None) -> FocalFields:
         """The wave and its derivatives.
 
+        Parameters
+        ----------
+        foci
+            Parameters.
+        n_steps
+            Per frame; default: `substeps`. With a fixed number the wave depends smoothly on D and clock.
+
         Raises
         ------
         InputError
             If parameters are not finite, D or clock not positive, or an onset is before `earliest`.
         """
         self._check(foci)
-        n_steps = jnp.asarray(n_steps or self.substeps(foci.diffusivity, foci.clock), jnp.int32)
-        u, v, slope = _with_derivative(self, self._inside(foci), n_steps)
+        steps = jnp.asarray(n_steps or self.substeps(foci.diffusivity, foci.clock), jnp.int32)
+        u, v, slope = _with_derivative(self, self._inside(foci), steps)
         return FocalFields(*(np.asarray(x, dtype=np.float64) for x in (u.T, v.T, slope.transpose(1, 0, 2))))
 
     def seen(
@@ -201,7 +208,7 @@ class FocalWave(eqx.Module):
         found = _seen(self, rows, self._inside(foci), self._inside(candidates), n_steps)
         return np.moveaxis(np.asarray(found, dtype=np.float64), 0, 1)
 
-    def _inside(self, foci: Foci) -> Foci:
+    def _inside(self, foci: Foci) -> Any:
         """Arrays of the computation's precision, times since the first frame."""
         foci = foci._replace(onsets=foci.onsets - self.first)
         return jax.tree.map(lambda x: jnp.asarray(x, self.points.dtype), foci)
@@ -235,7 +242,7 @@ class FocalWave(eqx.Module):
 
 
 @eqx.filter_jit
-def _with_derivative(model: FocalWave, foci: Foci, n_steps: Int[Array, ""]) -> tuple[Any, Any, Any]:
+def _with_derivative(model: FocalWave, foci: Any, n_steps: Int[Array, ""]) -> tuple[Any, Any, Any]:
     """u, v and the derivative of u, frames first.
 
     The membrane acts node by node: the derivatives of its rates are four numbers per node, whatever the parameters.
@@ -275,7 +282,7 @@ def _linear(rates: Any, u: Any, v: Any) -> Any:
 
 
 @eqx.filter_jit
-def _seen(model: FocalWave, matrix: Any, foci: Foci, candidates: Foci, n_steps: Int[Array, ""]) -> Any:
+def _seen(model: FocalWave, matrix: Any, foci: Any, candidates: Any, n_steps: Int[Array, ""]) -> Any:
     """Matrix @ u of every candidate, frames first."""
     known, new = model.bumps(foci.positions), model.bumps(candidates.positions).T
 
@@ -312,11 +319,11 @@ def _march(model: FocalWave, rates: Any, start: Any, n_steps: Any, look: Any) ->
 
 
 def _largest_eigenvalue(wave: ReactionDiffusion) -> float:
-    """Of A, to 1 %."""
+    """Of A."""
     rows = wave.negative_laplacian
     n = rows.index.shape[1]
     weight = np.asarray(rows.weight / wave.root[:, 0], dtype=np.float64)
     column = np.tile(np.arange(n), (len(weight), 1))
     matrix = sparse.csr_array((weight.ravel(), (column.ravel(), np.asarray(rows.index).ravel())), shape=(n, n))
     start = np.random.default_rng(0).standard_normal(n)
-    return float(np.abs(eigs(matrix, k=1, v0=start, tol=1e-2, return_eigenvectors=False))[0])
+    return float(np.abs(eigs(matrix, k=1, v0=start, return_eigenvectors=False))[0])
