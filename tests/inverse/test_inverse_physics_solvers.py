@@ -48,7 +48,7 @@ FEW = {
     "p-dl": lambda cells=CELLS, **more: PDL(cells, Schedule(3), width=8, n_points=50, **more),
 }
 
-every_method = pytest.mark.parametrize("method", sorted(PHYSICS_METHODS))
+every_method = pytest.mark.parametrize("method", sorted(SMALL))
 
 
 @pytest.fixture(scope="module")

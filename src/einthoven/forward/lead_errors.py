@@ -2,8 +2,9 @@
 
     L(q) = L_0 + sum_j q_j L_j
 
-to first order: the heart moves by three shifts and turns about three axes through its center, every electrode slides
-along two directions on the skin. The changes are differences of boundary-element operators that are built anew. With
+to first order: the heart moves by three shifts, turns about three axes through its center and grows about it, every
+electrode slides along two directions on the skin. The leads are those of a double layer or of potentials on the heart
+surface. The changes are differences of boundary-element operators that are built anew. With
 them a fit can find pose and electrodes together with the source, at the cost of some more columns.
 
 Measured, for fronts of 100 mV in the phantom's heart and 120 electrodes against Wilson's terminal: the heart 3 mm or 3
@@ -26,6 +27,7 @@ from einthoven.core import (
     GeometryError,
     InputError,
     LeadSystem,
+    Quantity,
     Region,
     Surface,
     VolumeConductor,
@@ -46,11 +48,14 @@ POSE = (
     "heart about z (deg)",
 )
 
-#: Steps of the differences, mm or degrees: the next one is taken where moved surfaces would meet.
+#: Name of the error of size: percent of all lengths.
+SIZE = "heart size (%)"
+
+#: Steps of the differences, mm, degrees or percent: the next one is taken where moved surfaces would meet.
 STEPS = (0.5, -0.5, 0.1, -0.1)
 
-#: Largest errors that first order can stand for: mm, degrees.
-MOST_MM, MOST_DEG = 50.0, 45.0
+#: Largest errors that first order can stand for: mm, degrees, percent.
+MOST_MM, MOST_DEG, MOST_PERCENT = 50.0, 45.0, 30.0
 
 
 def _empty() -> np.ndarray:
@@ -195,15 +200,17 @@ def lead_errors(
     system: LeadSystem,
     *,
     moving: Sequence[str] = (),
+    source: Quantity = "vm",
     intracellular_conductivity: float = bem.INTRACELLULAR_CONDUCTIVITY,
     pose_mm: float | int = 5.0,
     pose_deg: float | int = 5.0,
+    size_percent: float | int = 0.0,
     electrode_mm: float | int = 5.0,
     progress: Progress = silent,
 ) -> LeadErrors:
-    """Build the leads of a double layer and their changes with the heart's pose and the electrodes' places.
+    """Build leads and their changes with the heart's pose and size and the electrodes' places.
 
-    Changes with pose are one-sided differences over 0.5 mm or 0.5 degrees (the other way, then 0.1, where moved
+    Changes with pose are one-sided differences over 0.5 mm, degrees or percent (the other way, then 0.1, where moved
     surfaces would meet others), in the phantom within 1 % of central ones; every one takes a boundary-element operator.
     Those of electrodes are central differences over half the expected error along the skin, and take one operator
     together. The heart turns about `center`. Direction ``a`` of an electrode runs around the longest axis of the body,
@@ -219,8 +226,12 @@ def lead_errors(
         The leads that are recorded, for example `einthoven.forward.references.lead_system`.
     moving
         Names of the inner regions that move with the heart (its blood); the others stay.
+    source
+        ``"vm"``: the leads of `einthoven.forward.bem.double_layer`; ``"hsp"``: of `einthoven.forward.bem.transfer`.
     pose_mm, pose_deg
         Standard deviation of every shift, mm, and every turn, degrees; 0: taken as exact, without these errors.
+    size_percent
+        Standard deviation of the heart's size, percent of its lengths; 0: exact.
     electrode_mm
         Standard deviation of every electrode's place in both directions, mm; 0: exact.
     progress
@@ -229,14 +240,18 @@ def lead_errors(
     Raises
     ------
     InputError
-        For an electrode or region that is not there, an error that is negative or beyond first order, and a heart that
-        cannot move in the torso at all.
+        For an electrode or region that is not there, another source, an error that is negative or beyond first order,
+        and a heart that cannot move in the torso at all.
     GeometryError
         As `einthoven.forward.bem.double_layer`.
     """
-    _check_sizes(pose_mm, pose_deg, electrode_mm)
-    model = _Model.of(surface, conductor, electrodes, system, tuple(moving), intracellular_conductivity)
-    steps = [k for k in range(6) if (pose_mm, pose_deg)[k // 3] > 0]
+    _check_sizes(pose_mm, pose_deg, size_percent, electrode_mm)
+    if source not in ("vm", "hsp"):
+        raise InputError(f"lead errors: the source must be 'vm' or 'hsp'; got {source!r}.")
+    conductivity = None if source == "hsp" else intracellular_conductivity
+    model = _Model.of(surface, conductor, electrodes, system, tuple(moving), conductivity)
+    expected = (*[pose_mm] * 3, *[pose_deg] * 3, size_percent)
+    steps = [k for k in range(7) if expected[k] > 0]
     progress("boundary elements", 0, len(steps) + 1)
     potentials, slopes = model.on_skin(0.5 * float(electrode_mm))
     leads = system.operator() @ potentials
@@ -246,19 +261,21 @@ def lead_errors(
         whole[i] = system.weights @ model.change(k, potentials.matrix)
     progress("boundary elements", len(steps) + 1, len(steps) + 1)
     sliding = [f"{name} {way} (mm)" for name in system.electrodes for way in "ab"] if len(slopes) else []
-    spread = [(pose_mm, pose_deg)[k // 3] for k in steps] + [electrode_mm] * len(sliding)
+    spread = [expected[k] for k in steps] + [electrode_mm] * len(sliding)
     return LeadErrors(
         leads,
         whole,
-        (*(POSE[k] for k in steps), *sliding),
+        (*((*POSE, SIZE)[k] for k in steps), *sliding),
         np.array(spread, dtype=np.float64),
         slopes,
         np.repeat(system.weights, 2, axis=1)[:, : len(slopes)],
     )
 
 
-def moved(surface: Surface, pose: Float[np.ndarray, " 6"], about: Float[np.ndarray, " 3"]) -> Surface:
-    """The surface after a turn about a point and a shift.
+def moved(
+    surface: Surface, pose: Float[np.ndarray, " 6"], about: Float[np.ndarray, " 3"], *, percent: float | int = 0.0
+) -> Surface:
+    """The surface after a turn about a point, growth about it and a shift.
 
     Parameters
     ----------
@@ -267,12 +284,14 @@ def moved(surface: Surface, pose: Float[np.ndarray, " 6"], about: Float[np.ndarr
     pose
         Shift, mm, and rotation vector, degrees, in the order of `POSE`: right-handed about its own direction.
     about
-        Center of the turn, mm.
+        Center of turn and growth, mm.
+    percent
+        Growth of all lengths.
     """
     from scipy.spatial.transform import Rotation
 
     turn = Rotation.from_rotvec(pose[3:], degrees=True)
-    return surface.with_points(turn.apply(surface.points - about) + about + pose[:3])
+    return surface.with_points((1 + percent / 100) * turn.apply(surface.points - about) + about + pose[:3])
 
 
 def center(surface: Surface) -> Float[np.ndarray, " 3"]:
@@ -311,13 +330,16 @@ def along_skin(skin: Surface, positions: Float[np.ndarray, "n 3"], step: float) 
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """What the operator is built from; the electrodes are those of the lead system, in its order."""
+    """What the operator is built from; the electrodes are those of the lead system, in its order.
+
+    Without a conductivity of the cells the source is the potential on the heart surface.
+    """
 
     surface: Surface
     conductor: VolumeConductor
     electrodes: Electrodes
     moving: tuple[str, ...]
-    conductivity: float
+    conductivity: float | None
 
     @classmethod
     def of(
@@ -327,7 +349,7 @@ class _Model:
         electrodes: Electrodes,
         system: LeadSystem,
         moving: tuple[str, ...],
-        conductivity: float,
+        conductivity: float | None,
     ) -> "_Model":
         match_names(moving, [r.surface.name for r in conductor.inner], "regions that move with the heart")
         missing = [name for name in system.electrodes if name not in electrodes.names]
@@ -339,6 +361,8 @@ class _Model:
         return cls(surface, conductor, electrodes.select(system.electrodes), moving, conductivity)
 
     def potentials(self, electrodes: Electrodes) -> ForwardOperator:
+        if self.conductivity is None:
+            return bem.transfer(self.surface, self.conductor, electrodes)
         return bem.double_layer(self.surface, self.conductor, electrodes, intracellular_conductivity=self.conductivity)
 
     def on_skin(self, step: float) -> tuple[ForwardOperator, Float[np.ndarray, "n_slopes n_in"]]:
@@ -361,38 +385,45 @@ class _Model:
         return here, slopes.reshape(2 * n, -1)
 
     def change(self, k: int, before: Float[np.ndarray, "n n_in"]) -> Float[np.ndarray, "n n_in"]:
-        """Change of the electrodes' potentials per mm or degree of an error of pose."""
+        """Change of the electrodes' potentials per mm, degree or percent of an error of pose or size."""
         problem: GeometryError | None = None
         for step in STEPS:
             try:
-                there = self.at(step * np.eye(6)[k]).potentials(self.electrodes)
+                there = self.at(step * np.eye(7)[k]).potentials(self.electrodes)
             except GeometryError as refused:
                 problem = refused
             else:
                 return (there.matrix - before) / step
         raise InputError(
-            f"{self.surface.name}: cannot move by {abs(STEPS[-1]):g} mm or degrees ({POSE[k]}) without meeting what "
-            f"stays: {problem} Name all regions that move with the heart, or take its pose as exact."
+            f"{self.surface.name}: cannot move by {abs(STEPS[-1]):g} mm or degrees ({(*POSE, SIZE)[k]}) without "
+            f"meeting what stays: {problem} Name all regions that move with the heart, or take its pose as exact."
         ) from problem
 
-    def at(self, pose: Float[np.ndarray, " 6"]) -> "_Model":
-        """Heart and moving regions elsewhere."""
-        about = center(self.surface)
+    def at(self, q: Float[np.ndarray, " 7"]) -> "_Model":
+        """Heart and moving regions elsewhere, and of another size."""
+        about, pose, percent = center(self.surface), q[:6], float(q[6])
+
+        def there(surface: Surface) -> Surface:
+            return moved(surface, pose, about, percent=percent)
+
         inner = tuple(
-            Region(moved(r.surface, pose, about), r.conductivity) if r.surface.name in self.moving else r
+            Region(there(r.surface), r.conductivity) if r.surface.name in self.moving else r
             for r in self.conductor.inner
         )
         return replace(
             self,
-            surface=moved(self.surface, pose, about),
+            surface=there(self.surface),
             conductor=VolumeConductor(self.conductor.torso, inner),
         )
 
 
-def _check_sizes(pose_mm: float | int, pose_deg: float | int, electrode_mm: float | int) -> None:
+def _check_sizes(
+    pose_mm: float | int, pose_deg: float | int, size_percent: float | int, electrode_mm: float | int
+) -> None:
     for name, value, most, unit in (
         ("pose_mm", pose_mm, MOST_MM, "mm"),
         ("pose_deg", pose_deg, MOST_DEG, "degrees"),
+        ("size_percent", size_percent, MOST_PERCENT, "percent"),
         ("electrode_mm", electrode_mm, MOST_MM, "mm"),
     ):
         if not 0 <= value <= most:

@@ -24,6 +24,7 @@ from einthoven.inverse.physics.fields import CellPhysics, first_crossing
 from einthoven.inverse.physics.registry import make_physics_solver
 from einthoven.inverse.physics.solver import Imaged
 from einthoven.inverse.physics.spread import coverage, laplace
+from einthoven.inverse.physics.strong import FocalImage
 from einthoven.inverse.registry import METHODS, make_rule, make_solver
 from einthoven.studies.bench_cases import CASES, GEOMETRIES, REFERENCES, BenchCase, BenchData, bench_data
 from einthoven.studies.memory import PeakMemory
@@ -198,7 +199,7 @@ def compute_cell(config: Config) -> CellResult:
         "compiled": first,
         "peak_mb": memory.mb,
     }
-    if config["spread"] and image is not None:
+    if config["spread"] and isinstance(image, Imaged):
         record |= spread_scores(image, data)
     return CellResult({k: v for k, v in record.items() if v is not None})
 
@@ -212,7 +213,7 @@ def _sigma(case: BenchCase, noise: str) -> float:
     return held_out_leads(data.operator, data.recording, groups=4).sigma
 
 
-def _imaged(method: str, data: BenchData, sigma: float) -> tuple[Reconstruction, Imaged | None]:
+def _imaged(method: str, data: BenchData, sigma: float) -> tuple[Reconstruction, Imaged | FocalImage | None]:
     """The reconstruction, and what only a solver with cell physics knows."""
     name, _, rule = method.partition(":")
     if name in METHODS:
@@ -224,7 +225,7 @@ def _imaged(method: str, data: BenchData, sigma: float) -> tuple[Reconstruction,
     return image.reconstruction, image
 
 
-def scores(found: Reconstruction, image: Imaged | None, data: BenchData, sigma: float) -> dict[str, Any]:
+def scores(found: Reconstruction, image: Imaged | FocalImage | None, data: BenchData, sigma: float) -> dict[str, Any]:
     """Errors of potentials, activation and foci, absolute (where the estimate is) and with the mean removed."""
     truth = data.truth
     estimate = found.estimate if image is None else image.absolute

@@ -8,6 +8,7 @@ from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.gate import Gate, Gated, Verdict
 from einthoven.inverse.physics.registry import make_physics_solver
+from einthoven.inverse.physics.solver import CellSolver, Imaged
 from einthoven.inverse.physics.spread import laplace
 from einthoven.inverse.physics.waves import imaging_cells
 from einthoven.inverse.registry import METHODS
@@ -65,7 +66,7 @@ def image_with_physics(
         Told about steps and error bars.
     """
     solver = make_physics_solver(method, cell_physics(settings, noise), progress=progress)
-    if folder is not None:
+    if folder is not None and isinstance(solver, CellSolver):
         solver = solver.keeping(folder / f".{solver.name}.checkpoint.npz")
     operator, recording = data
     if settings.gate:
@@ -73,5 +74,6 @@ def image_with_physics(
     else:
         image = solver.image(operator, recording)
         found, verdict = image.reconstruction, Verdict(True, "the gate was switched off")
-    spread = laplace(image, progress=progress) if settings.error_bars == "laplace" and verdict.accepted else None
+    wanted = settings.error_bars == "laplace" and verdict.accepted
+    spread = laplace(image, progress=progress) if wanted and isinstance(image, Imaged) else None
     return found, PhysicsImaging(image, verdict, spread, Gate())

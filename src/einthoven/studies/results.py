@@ -7,6 +7,7 @@ from einthoven.core import Case, ForwardOperator, Reconstruction, Recording, Sou
 from einthoven.inverse.physics.gate import Gate, Verdict
 from einthoven.inverse.physics.solver import Imaged
 from einthoven.inverse.physics.spread import Spread
+from einthoven.inverse.physics.strong import FocalImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class PhysicsImaging:
         The bounds.
     """
 
-    image: Imaged
+    image: Imaged | FocalImage
     verdict: Verdict
     spread: Spread | None
     gate: Gate

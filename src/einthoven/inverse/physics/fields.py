@@ -92,21 +92,32 @@ class CellPhysics:
             For extracellular potentials unless `extracellular`, an invisible constant without `start`, a mesh too
             coarse for D, frames that are few or not uniform, and what classical solvers refuse.
         """
-        surface = source_surface(operator, "physics of cells")
-        scale = potential_scale(self.membrane, operator, extracellular=self.extracellular)
-        step = frame_step(recording)
-        problem = prepare(operator, recording, noise=self.noise)
-        sigma = self.sigma if self.sigma is not None else noise_level(problem)
+        posed = self.pose(operator, recording)
+        problem, surface, scale, sigma = posed.problem, posed.surface, posed.scale, posed.sigma
         start = self._start(problem, sigma)
         cells = excitation(self.membrane)
         diffusivity = self.diffusivity
         if diffusivity is None:
             diffusivity = cells.diffusivity(speed_of(start, scale, cells, surface))
         check_resolved(surface, diffusivity, self.membrane)
-        wave = ReactionDiffusion.on(surface, self.membrane, step=step, laplacian=self.laplacian, dtype=self.dtype)
+        wave = posed.wave(self)
         cost = Cost.of(problem, wave, scale, sigma=sigma, diffusivity=diffusivity, rank=self.rank)
         u = jnp.asarray(scale.from_mv(start.values), self.dtype)
         return Prepared(problem, surface, scale, sigma, float(diffusivity), cost, u, wave.recovery(u))
+
+    def pose(self, operator: ForwardOperator, recording: Recording) -> "Posed":
+        """Check everything that needs no estimate of the source.
+
+        Raises
+        ------
+        InputError
+            As `prepare`, but for what concerns the start and D.
+        """
+        surface = source_surface(operator, "physics of cells")
+        scale = potential_scale(self.membrane, operator, extracellular=self.extracellular)
+        step = frame_step(recording)
+        problem = prepare(operator, recording, noise=self.noise)
+        return Posed(problem, surface, scale, step, self.sigma if self.sigma is not None else noise_level(problem))
 
     def _start(self, problem: Problem, sigma: float) -> Recording:
         """The given estimate, or spatiotemporal regularization with the discrepancy principle."""
@@ -164,6 +175,45 @@ def potential_scale(membrane: IonicModel, operator: ForwardOperator, *, extracel
     return VoltageScale(0.0, membrane.scale.amplitude)
 
 
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """What is known before anything is estimated.
+
+    Parameters
+    ----------
+    problem
+        Operator and data in lead space.
+    surface
+        The heart.
+    scale
+        From the model unit to mV of the source.
+    step
+        Between frames, ms.
+    sigma
+        Noise of the leads, mV.
+    """
+
+    problem: Problem
+    surface: Surface
+    scale: VoltageScale
+    step: float
+    sigma: float
+
+    def wave(self, physics: CellPhysics, membrane: IonicModel | None = None) -> ReactionDiffusion:
+        """The residuals of a wave of cells: of those assumed, or of another membrane."""
+        cells = physics.membrane if membrane is None else membrane
+        return ReactionDiffusion.on(
+            self.surface, cells, step=self.step, laplacian=physics.laplacian, dtype=physics.dtype
+        )  # fmt: skip
+
+
+def leading(problem: Problem, rank: int) -> Float[np.ndarray, "r k"]:
+    """Rows that take lead space to the operator's first left singular vectors, at most `rank`."""
+    left, values, _ = np.linalg.svd(problem.matrix, full_matrices=False)
+    kept = min(rank, int((values > 1e-10 * values[0]).sum()))
+    return np.ascontiguousarray(left[:, :kept].T)
+
+
 class Cost(eqx.Module):
     """J and its parts, as a function of u and v.
 
@@ -197,13 +247,12 @@ class Cost(eqx.Module):
         rank: int,
     ) -> "Cost":
         """The cost of a problem, its leading singular vectors computed once."""
-        left, values, right = np.linalg.svd(problem.matrix, full_matrices=False)
-        kept = min(rank, int((values > 1e-10 * values[0]).sum()))
+        rows = leading(problem, rank)
         real = partial(jnp.asarray, dtype=wave.root.dtype)
         data = problem.data - scale.rest * problem.matrix.sum(axis=1, keepdims=True)
         return cls(
-            matrix=real(values[:kept, None] * right[:kept] * (scale.amplitude / sigma)),
-            data=real(left[:, :kept].T @ data / sigma),
+            matrix=real(rows @ problem.matrix * (scale.amplitude / sigma)),
+            data=real(rows @ data / sigma),
             wave=wave,
             diffusivity=real(diffusivity),
         )

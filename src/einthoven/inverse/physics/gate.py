@@ -9,7 +9,9 @@ fit the data.
 from dataclasses import dataclass, replace
 
 from einthoven.core import Capabilities, ForwardOperator, InputError, Reconstruction, Recording, Solver
-from einthoven.inverse.physics.solver import CellSolver, Imaged
+from einthoven.inverse.physics.registry import PhysicsSolver
+from einthoven.inverse.physics.solver import Imaged
+from einthoven.inverse.physics.strong import FocalImage
 from einthoven.inverse.rules import Discrepancy
 from einthoven.inverse.stre import Stre
 
@@ -69,7 +71,7 @@ class Gated:
         Gives the answer where the gate does not open; None: the estimate that the solver started from.
     """
 
-    solver: CellSolver
+    solver: PhysicsSolver
     gate: Gate = Gate()
     fallback: Solver | None = None
 
@@ -87,7 +89,9 @@ class Gated:
         """Estimate the source; `rule` says which answer it is."""
         return self.image(operator, recording)[0]
 
-    def image(self, operator: ForwardOperator, recording: Recording) -> tuple[Reconstruction, Imaged, Verdict]:
+    def image(
+        self, operator: ForwardOperator, recording: Recording
+    ) -> tuple[Reconstruction, Imaged | FocalImage, Verdict]:
         """The answer, the image by cell physics whatever the verdict, and the verdict."""
         image = self.solver.image(operator, recording)
         found = image.reconstruction
@@ -95,7 +99,7 @@ class Gated:
         told = {**found.diagnostics, "accepted": float(verdict.accepted)}
         if verdict.accepted:
             return replace(found, diagnostics=told), image, verdict
-        solver = self.fallback or Stre(Discrepancy(image.prepared.sigma), noise=self.solver.physics.noise)
+        solver = self.fallback or Stre(Discrepancy(found.diagnostics["sigma"]), noise=self.solver.physics.noise)
         classical = solver.reconstruct(operator, recording)
         rule = f"fell back on {classical.method}, {classical.rule}"
         return replace(classical, method=self.name, rule=rule, diagnostics=told), image, verdict

@@ -27,20 +27,28 @@ from einthoven.inverse.physics.eand_arn import PointwiseArn, SeparableArn
 from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.p_dl import PDL
 from einthoven.inverse.physics.solver import CellSolver
+from einthoven.inverse.physics.strong import StrongConstraint
+from einthoven.inverse.physics.strong_weak import StrongWeak
+from einthoven.inverse.physics.training import Schedule
 from einthoven.inverse.physics.weak import WeakConstraint
 
+#: What images with cell physics.
+PhysicsSolver = CellSolver | StrongConstraint
+
 #: Solvers by name.
-PHYSICS_METHODS: dict[str, Callable[[CellPhysics], CellSolver]] = {
+PHYSICS_METHODS: dict[str, Callable[[CellPhysics], PhysicsSolver]] = {
     "weak-4dvar": WeakConstraint,
     "eand-arn-separable": SeparableArn,
     "eand-arn": PointwiseArn,
     "p-dl": PDL,
+    "strong": StrongConstraint,
+    "strong+weak": StrongWeak,
 }
 
 #: What a configuration may set of the physics.
 OF_PHYSICS = ("laplacian", "rank", "diffusivity")
 #: What it may not set of a solver: it is handed in, or has a table of its own.
-_GIVEN = ("physics", "schedule", "checkpoint", "progress", "name")
+_GIVEN = ("physics", "schedule", "checkpoint", "progress", "name", "strong", "search", "priors", "errors")
 
 
 def configurations() -> dict[str, Path]:
@@ -49,7 +57,7 @@ def configurations() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def make_physics_solver(text: str, physics: CellPhysics, *, progress: Progress = silent) -> CellSolver:
+def make_physics_solver(text: str, physics: CellPhysics, *, progress: Progress = silent) -> PhysicsSolver:
     """Return the solver of a configuration that ships, or of a file.
 
     Parameters
@@ -79,7 +87,7 @@ def make_physics_solver(text: str, physics: CellPhysics, *, progress: Progress =
         raise InputError(f"{path}: {problem}") from None
 
 
-def configured(told: Mapping[str, Any], physics: CellPhysics, *, name: str | None = None) -> CellSolver:
+def configured(told: Mapping[str, Any], physics: CellPhysics, *, name: str | None = None) -> PhysicsSolver:
     """Return the solver that a configuration describes.
 
     Parameters
@@ -98,13 +106,15 @@ def configured(told: Mapping[str, Any], physics: CellPhysics, *, name: str | Non
             f"got {some(unknown) if unknown else repr(told.get('solver'))}."
         )
     solver = PHYSICS_METHODS[told["solver"]](_replaced(physics, told.get("physics", {}), OF_PHYSICS, "physics"))
-    schedule = _replaced(solver.schedule, told.get("schedule", {}), _names(solver.schedule), "schedule")
+    if "schedule" in told:
+        schedule = getattr(solver, "schedule", None)
+        solver = replace(solver, schedule=_replaced(schedule, told["schedule"], _names(Schedule), "schedule"))
     network = dict(told.get("network", {}))
     if "blocks" in network:
         blocks = getattr(solver, "blocks", None)
         network["blocks"] = _replaced(blocks, network["blocks"], ("number", "skip"), "network.blocks")
     allowed = tuple(n for n in _names(solver) if n not in _GIVEN)
-    return replace(_replaced(solver, network, allowed, "network"), schedule=schedule, name=name or solver.name)
+    return replace(_replaced(solver, network, allowed, "network"), name=name or solver.name)
 
 
 def _names(thing: Any) -> tuple[str, ...]:

@@ -97,13 +97,23 @@ class CellSolver(ABC):
         """The same solver, which keeps the state of its training in a file."""
         return replace(self, checkpoint=checkpoint)
 
+    def prepare(self, operator: ForwardOperator, recording: Recording) -> Prepared:
+        """Check everything, and make start and cost.
+
+        Where the data do not show a constant on the heart and no start is given, the wave of `StrongConstraint` is the
+        start: it has the cells' zero.
+        """
+        from einthoven.inverse.physics.strong import with_zero
+
+        return with_zero(self.physics, operator, recording, progress=self.progress).prepare(operator, recording)
+
     def reconstruct(self, operator: ForwardOperator, recording: Recording) -> Reconstruction:
         """Estimate the source from the recording."""
         return self.image(operator, recording).reconstruction
 
     def image(self, operator: ForwardOperator, recording: Recording) -> Imaged:
         """Estimate the source, with the recovery variable and the course of the training."""
-        prepared = self.physics.prepare(operator, recording)
+        prepared = self.prepare(operator, recording)
         trained = train(
             self.fields(prepared, self.seed),
             self.cost(prepared),

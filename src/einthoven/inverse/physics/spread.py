@@ -140,7 +140,7 @@ def ensemble(
     InputError
         For fewer than two members, and a solver with another cost.
     """
-    prepared = solver.physics.prepare(operator, recording)
+    prepared = solver.prepare(operator, recording)
     cost = solver.cost(prepared)
     if members < 2 or not isinstance(cost, Cost):
         raise InputError(
