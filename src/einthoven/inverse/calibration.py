@@ -34,12 +34,12 @@ MODELS: dict[str, tuple[str, ...]] = {
     "full": ("pose", "scale", "gain", "skin", "electrodes", "leads"),
 }
 
-#: Components of the heart's potentials below this share of the largest change no parameter.
-NEGLIGIBLE = 1e-4
-
 #: Changes with the heart's pose and size and with the skin are built anew after a step that moved one of these by more
 #: than this share of its expected error.
-REBUILT = 0.25
+REBUILT = 1.0
+
+#: Predictions this much worse than the best count as equal; of equal ones the largest sigma is taken.
+TIE = 1e-3
 
 
 class Step(NamedTuple):
@@ -207,17 +207,21 @@ def _matched(
 
 
 def _normal(linear: LeadErrors, x: Float[np.ndarray, "n_in t"], y: Float[np.ndarray, "n_leads t"]) -> _Normal:
-    """Normal equations of one run; frames are rotated onto the components of x, those without weight dropped."""
-    _, size, rotation = np.linalg.svd(x, full_matrices=False)
-    kept = rotation[size > NEGLIGIBLE * size[0]].T if size[0] > 0 else rotation[:0].T
-    found = linear.apply(x @ kept)
-    changes = found.changes.reshape(linear.n_errors, -1)
+    """Normal equations of one run; changes of rank one, w_l (s_l x), are never written out."""
     residual = y - linear.leads.matrix @ x
-    return _Normal(
-        changes @ changes.T,
-        changes @ (residual @ kept).reshape(-1),
-        float((residual**2).sum()),
-    )
+    whole = linear.whole @ x
+    flat = whole.reshape(len(whole), y.size)
+    slopes, weights = linear.slopes @ x, linear.weights
+    n = len(whole)
+    gram = np.zeros((linear.n_errors, linear.n_errors))
+    gram[:n, :n] = flat @ flat.T
+    if len(slopes):
+        gram[n:, n:] = (weights.T @ weights) * (slopes @ slopes.T)
+        gram[:n, n:] = ((weights.T @ whole) * slopes).sum(axis=2)
+        gram[n:, :n] = gram[:n, n:].T
+    seen = ((weights.T @ residual) * slopes).sum(axis=1) if len(slopes) else np.zeros(0)
+    slope = np.concatenate([flat @ residual.reshape(-1), seen])
+    return _Normal(gram, slope, float((residual**2).sum()))
 
 
 def _total(parts: list[_Normal]) -> _Normal:
@@ -246,10 +250,10 @@ def _stepped(
 
 
 def _chosen_sigma(parts: list[_Normal], q: Float[np.ndarray, " n"], sizes: Float[np.ndarray, " n"]) -> float:
-    """The sigma whose corrections, found from all other runs, leave least of every run."""
+    """The sigma whose corrections, found from all other runs, leave least of every run; of equals the largest."""
     total = _total(parts)
     scale = float(np.trace(total.gram * np.outer(sizes, sizes)))
-    candidates = np.sqrt(scale * 10.0 ** np.arange(-7, 2.1, 0.25))
+    candidates = np.sqrt(np.geomspace(1e-7 * scale, 1e2 * max(scale, total.square), 40))
     left = np.zeros(len(candidates))
     for part in parts:
         values, vectors = np.linalg.eigh((total.gram - part.gram) * np.outer(sizes, sizes))
@@ -259,4 +263,4 @@ def _chosen_sigma(parts: list[_Normal], q: Float[np.ndarray, " n"], sizes: Float
         for i, sigma in enumerate(candidates):
             d = vectors @ ((slope - sigma**2 * back) / (np.maximum(values, 0) + sigma**2))
             left[i] += part.square - 2 * part.slope @ d + d @ part.gram @ d
-    return float(candidates[np.argmin(left)])
+    return float(candidates[left <= left.min() * (1 + TIE)].max())

@@ -32,7 +32,9 @@ def frame_figure(result: CalibrationResult, model: str) -> "Figure":
     for axes, pair in zip(panels, pairs, strict=True):
         for i, trial in enumerate(pair):
             _frames(axes, trial, result.recording.times, labelled=i == 0)
-        axes.set_title("held out: " + ", ".join(trial.split.name.split(" -> ")[1] for trial in pair), loc="left")
+        axes.set_title(
+            "held out: " + ", ".join(trial.split.name.split(" -> ")[1] for trial in pair), loc="left", fontsize=10
+        )
         axes.set_xlabel("Time (ms)")
         axes.set_ylabel("RMS error (mV)")
         axes.set_ylim(bottom=0)
@@ -92,7 +94,7 @@ def _whole(axes: "Axes", found: dict[str, Calibration], chosen: list[int]) -> No
     axes.set_ylim(len(chosen) - 0.4, -0.6)
     axes.axvline(0, color="#b8bec8", lw=0.8, zorder=0)
     axes.set_xlabel("Value / expected error")
-    axes.set_title("Heart and gain", loc="left")
+    axes.set_title("Heart and gain", loc="left", fontsize=10)
     axes.legend(frameon=False, fontsize=7.5, loc="best")
 
 
@@ -111,7 +113,7 @@ def _twice(axes: "Axes", found: dict[str, Calibration], chosen: list[int], title
         axes.set_aspect("equal")
         axes.set_xlabel(f"from {sets[0]}")
         axes.set_ylabel(f"from {sets[1]}")
-    axes.set_title(title, loc="left")
+    axes.set_title(title, loc="left", fontsize=10)
 
 
 def lead_figure(result: CalibrationResult, model: str) -> "Figure":
@@ -123,7 +125,7 @@ def lead_figure(result: CalibrationResult, model: str) -> "Figure":
         x = np.arange(len(order))
         axes.fill_between(x, 1e3 * trial.before.residuals[order], color=BEFORE, alpha=0.35, lw=0, label="as built")
         axes.plot(x, 1e3 * trial.after.residuals[order], "o", ms=2.6, mew=0, color=AFTER, label="calibrated")
-        axes.set_title(f"held out: {trial.split.name.split(' -> ')[1]}", loc="left")
+        axes.set_title(f"held out: {trial.split.name.split(' -> ')[1]}", loc="left", fontsize=10)
         axes.set_xlabel("Leads, sorted")
         axes.set_ylabel("RMS residual (µV)")
         axes.set_ylim(bottom=0)
@@ -140,5 +142,4 @@ def _panels(n: int, *, height: float) -> "tuple[Figure, list[Axes]]":
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
-        axes.title.set_fontsize(10)
     return figure, panels

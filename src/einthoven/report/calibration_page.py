@@ -15,20 +15,17 @@ from einthoven.studies.calibration_output import calibrations, metric_rows, note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Columns of the table of scores.
+#: Columns of the table of scores: what stands in a cell, one value or two with an arrow between.
 SCORES = {
-    "model": "Model",
-    "split": "Calibrated on → judged on",
-    "method": "Method",
-    "rule": "Rule",
-    "error_before": "Error as built",
-    "error_after": "Calibrated",
-    "change_percent": "Change %",
-    "correlation_after": "Correlation",
-    "misfit_fit_before": "Misfit, fitted",
-    "misfit_fit_after": "Calibrated",
-    "misfit_test_before": "Misfit, held out",
-    "misfit_test_after": "Calibrated",
+    "Model": ("model",),
+    "Calibrated on → judged on": ("split",),
+    "Method": ("method",),
+    "Rule": ("rule",),
+    "Error": ("error_before", "error_after"),
+    "Change %": ("change_percent",),
+    "Correlation": ("correlation_before", "correlation_after"),
+    "Misfit, fitted": ("misfit_fit_before", "misfit_fit_after"),
+    "Misfit, held out": ("misfit_test_before", "misfit_test_after"),
 }
 #: Rows of the table of parameters at most.
 MOST_PARAMETERS = 32
@@ -106,9 +103,9 @@ def _scores(result: CalibrationResult) -> str:
     rows = []
     for row in metric_rows(result):
         worse = row["change_percent"] > 0
-        shown = [_shown(row[key], signed=key == "change_percent") for key in SCORES]
+        shown = [" → ".join(_shown(row[k], signed=k == "change_percent") for k in keys) for keys in SCORES.values()]
         rows.append((shown, worse))
-    return _table(list(SCORES.values()), rows, text=4, marked=list(SCORES).index("change_percent"))
+    return _table(list(SCORES), rows, text=4, marked=list(SCORES).index("Change %"))
 
 
 def _parameters(result: CalibrationResult, model: str) -> str:
@@ -151,5 +148,5 @@ def _provenance(values: dict[str, Any]) -> str:
 
 def _shown(value: Any, *, signed: bool = False) -> str:
     if isinstance(value, float):
-        return f"{value:+.1f}" if signed else f"{value:.4f}"
+        return f"{value:+.1f}" if signed else f"{value:.3f}"
     return str(value)

@@ -144,12 +144,14 @@ def calibrate_case(
     total = len(models) * (len(parts) + (len(parts) != 1))
     trials: list[Trial] = []
     calibrated: dict[str, Calibration] = {}
-    uncalibrated = setup.model("gain").at(np.zeros(1))
+    all_errors = setup.model(*models)
+    changes = all_errors.linearized(np.zeros(len(all_errors.names)), progress=progress)
+    uncalibrated = changes.leads
     judged = [setup.judged(uncalibrated, split) for split in parts]
     done = 0
     for name in models:
         model = setup.model(name)
-        start = model.linearized(np.zeros(len(model.names)), progress=progress)
+        start = changes.select(model.names)
         for split, before in zip(parts, judged, strict=True):
             progress("calibrations", done, total)
             begun = time.perf_counter()
@@ -273,12 +275,12 @@ class _Setup:
     heart: Recording
     settings: CalibrationSettings
 
-    def model(self, name: str) -> OperatorModel:
+    def model(self, *names: str) -> OperatorModel:
+        """What a model takes for uncertain; of several models, what any of them does."""
+        kinds = tuple(dict.fromkeys(kind for name in names for kind in MODELS[name]))
         spread = Spread(**{key: float(getattr(self.settings, key)) for key in Spread.__dataclass_fields__})
         system = recorded_system(self.recording.reference, self.recording.sites)
-        return OperatorModel(
-            self.source.surface, self.case.conductor, self.case.electrodes, system, MODELS[name], spread
-        )
+        return OperatorModel(self.source.surface, self.case.conductor, self.case.electrodes, system, kinds, spread)
 
     def at(self, frames: Int[np.ndarray, " n"]) -> tuple[Recording, Recording]:
         """Heart and leads at some frames."""

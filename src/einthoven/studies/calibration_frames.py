@@ -10,8 +10,11 @@ from einthoven.core import InputError, Recording
 #: Fewest frames to calibrate or to judge on.
 LEAST_FRAMES = 30
 
-#: Between the QRS complex and the T wave nothing is taken, ms.
+#: Before the QRS complex this much is taken with it, behind it nothing, ms.
 GAP = 10.0
+
+#: Where no end of the T wave is found, it is taken to be over this long after the QRS complex, ms.
+BEHIND = 250.0
 
 
 class Split(NamedTuple):
@@ -33,7 +36,7 @@ class Split(NamedTuple):
 def splits(
     recording: Recording, fit: tuple[float, float] | None, test: tuple[float, float] | None
 ) -> tuple[Split, ...]:
-    """What is asked for, or halves both ways and, where both are found, QRS complex and T wave both ways.
+    """What is asked for, or halves both ways and, where it is found, QRS complex and ST segment with T wave both ways.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def _by_default(recording: Recording) -> tuple[Split, ...]:
     pairs = [("first half", frames[: len(frames) // 2], "second half", frames[len(frames) // 2 :])]
     waves = _waves(recording)
     if waves is not None:
-        pairs.append(("QRS", waves[0], "T", waves[1]))
+        pairs.append(("QRS", waves[0], "ST-T", waves[1]))
     found = []
     for one, first, other, second in pairs:
         found += [Split(f"{one} -> {other}", first, second), Split(f"{other} -> {one}", second, first)]
@@ -78,19 +81,20 @@ def _by_default(recording: Recording) -> tuple[Split, ...]:
 
 
 def _waves(recording: Recording) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]] | None:
-    """Frames of the QRS complex and of the T wave, as the leads alone show them; None where one is not found."""
+    """Frames of the QRS complex and of what follows, as the leads alone show them; None where it is not found."""
     from einthoven.signals.beats import delineate
 
     try:
         waves = delineate(recording)
     except InputError:
         return None
-    if not np.isfinite([waves.qrs_onset, waves.qrs_offset, waves.t_end]).all():
+    if not np.isfinite([waves.qrs_onset, waves.qrs_offset]).all():
         return None
     t = recording.times
     qrs = np.flatnonzero((t >= waves.qrs_onset - GAP) & (t <= waves.qrs_offset))
-    wave = np.flatnonzero((t > waves.qrs_offset + GAP) & (t <= waves.t_end))
-    return (qrs, wave) if min(len(qrs), len(wave)) >= LEAST_FRAMES else None
+    end = waves.t_end if np.isfinite(waves.t_end) else waves.qrs_offset + BEHIND
+    behind = np.flatnonzero((t > waves.qrs_offset + GAP) & (t <= end))
+    return (qrs, behind) if min(len(qrs), len(behind)) >= LEAST_FRAMES else None
 
 
 def _within(recording: Recording, window: tuple[float, float], option: str) -> Int[np.ndarray, " n"]:

@@ -30,6 +30,8 @@ class ImagingSettings(BaseModel):
     """A quiet window: the noise covariance is estimated there and the data are whitened."""
     sigma_mv: float | None = Field(default=None, gt=0)
     """Noise level for the discrepancy principle; None to estimate it."""
+    operator: str | None = Field(default=None, min_length=1)
+    """Path of a saved operator (``operator.npz`` or ``operator.zarr``); None to build it from the geometry."""
 
 
 #: A conduction velocity that muscle can have, mm/ms.
