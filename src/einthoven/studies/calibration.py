@@ -11,10 +11,11 @@ from einthoven.core import Case, ForwardOperator, InputError, Recording, Source,
 from einthoven.core.errors import some
 from einthoven.core.progress import Progress, silent
 from einthoven.forward.corrections import OperatorModel, Spread, recorded_system
+from einthoven.forward.lead_errors import LeadErrors
 from einthoven.inverse.calibration import MODELS, Calibration, calibrate
 from einthoven.inverse.registry import make_rule, make_solver
 from einthoven.metrics import score, scoring_reference
-from einthoven.studies.calibration_frames import Split, first_split, splits
+from einthoven.studies.calibration_frames import Split, splits
 from einthoven.studies.imaging import select_data
 from einthoven.studies.provenance import case_checksums, machine, versions
 from einthoven.studies.settings import CalibrationSettings, ImagingSettings
@@ -139,44 +140,28 @@ def calibrate_case(
     source, recording = case.source("hsp"), select_data(case, _leads(settings))
     heart, filled = paired_heart(case, source, recording)
     parts = splits(recording, settings.fit_ms, settings.test_ms)
-    final = first_split(recording, settings.fit_ms)
     setup = _Setup(case, source, recording, heart, settings)
-    total = len(models) * (len(parts) + (len(parts) != 1))
+    every = setup.model(*models)
+    changes = every.linearized(np.zeros(len(every.names)), progress=progress)
+    judged = tuple(setup.judged(changes.leads, split) for split in parts)
     trials: list[Trial] = []
     calibrated: dict[str, Calibration] = {}
-    all_errors = setup.model(*models)
-    changes = all_errors.linearized(np.zeros(len(all_errors.names)), progress=progress)
-    uncalibrated = changes.leads
-    judged = [setup.judged(uncalibrated, split) for split in parts]
-    done = 0
-    for name in models:
-        model = setup.model(name)
-        start = changes.select(model.names)
+    for i, name in enumerate(models):
         for split, before in zip(parts, judged, strict=True):
-            progress("calibrations", done, total)
-            begun = time.perf_counter()
-            found = calibrate(model, *setup.at(split.fit), n_folds=settings.folds, start=start, progress=progress)
-            seconds = time.perf_counter() - begun
-            fitted = setup.at(split.fit)
-            misfits = misfit(uncalibrated, *fitted), misfit(found.operator, *fitted)
-            trials.append(Trial(name, split, found, before, setup.judged(found.operator, split), misfits, seconds))
-            done += 1
-        if len(parts) == 1:
-            calibrated[name] = trials[-1].calibration
-        else:
-            progress("calibrations", done, total)
-            calibrated[name] = calibrate(
-                model, *setup.at(final), n_folds=settings.folds, start=start, progress=progress
-            )
-            done += 1
-        progress("calibrations", done, total)
+            progress("calibrations", len(trials) + i, len(models) * (len(parts) + 1))
+            trials.append(setup.trial(name, split, changes, before, progress))
+        whole = np.arange(recording.n_times)
+        progress("calibrations", len(trials) + i, len(models) * (len(parts) + 1))
+        asked = settings.fit_ms is not None
+        calibrated[name] = trials[-1].calibration if asked else setup.calibrated(name, whole, changes, progress)
+    progress("calibrations", 1, 1)
     return CalibrationResult(
         case=case,
         source=source,
         recording=recording,
         heart=heart,
         filled=filled,
-        uncalibrated=uncalibrated,
+        uncalibrated=changes.leads,
         calibrated=calibrated,
         trials=tuple(trials),
         provenance={
@@ -288,6 +273,23 @@ class _Setup:
             replace(r, values=r.values[:, frames], times=r.times[frames]) for r in (self.heart, self.recording)
         )
         return heart, leads
+
+    def calibrated(
+        self, name: str, frames: Int[np.ndarray, " n"], changes: LeadErrors, progress: Progress
+    ) -> Calibration:
+        """A model calibrated on some frames; `changes` are those of all models at the geometry as it was given."""
+        model = self.model(name)
+        start = changes.select(model.names)
+        return calibrate(model, *self.at(frames), n_folds=self.settings.folds, start=start, progress=progress)
+
+    def trial(self, name: str, split: Split, changes: LeadErrors, before: Judged, progress: Progress) -> Trial:
+        """A model calibrated on part of the frames, judged on others."""
+        begun = time.perf_counter()
+        found = self.calibrated(name, split.fit, changes, progress)
+        seconds = time.perf_counter() - begun
+        fitted = self.at(split.fit)
+        misfits = misfit(changes.leads, *fitted), misfit(found.operator, *fitted)
+        return Trial(name, split, found, before, self.judged(found.operator, split), misfits, seconds)
 
     def judged(self, operator: ForwardOperator, split: Split) -> Judged:
         """Image the frames held out; the heart potentials there are used to score, for nothing else."""

@@ -62,11 +62,6 @@ def splits(
     return (Split(f"{_span(fit)} -> {_span(test)}", chosen, held),)
 
 
-def first_split(recording: Recording, fit: tuple[float, float] | None) -> Int[np.ndarray, " n"]:
-    """The frames that the operator to be used is calibrated on."""
-    return np.arange(recording.n_times) if fit is None else _within(recording, fit, "--fit")
-
-
 def _by_default(recording: Recording) -> tuple[Split, ...]:
     frames = np.arange(recording.n_times)
     _enough(frames[: len(frames) // 2], "half of the recording")
