@@ -29,7 +29,7 @@ def calibrate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if needed.")],
     model: Annotated[
         str, typer.Option("--model", "-m", help="What may be wrong: gain pose leads electrodes skin full (commas).")
-    ] = "full",
+    ] = "pose",
     fit: Annotated[
         str | None, typer.Option(help="Times to calibrate on, START:STOP in ms; default: all, judged by halves.")
     ] = None,

@@ -95,7 +95,7 @@ def _whole(axes: "Axes", found: dict[str, Calibration], chosen: list[int]) -> No
     axes.axvline(0, color="#b8bec8", lw=0.8, zorder=0)
     axes.set_xlabel("Value / expected error")
     axes.set_title("Heart and gain", loc="left", fontsize=10)
-    axes.legend(frameon=False, fontsize=7.5, loc="best")
+    axes.legend(frameon=False, fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
 
 
 def _twice(axes: "Axes", found: dict[str, Calibration], chosen: list[int], title: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from einthoven.report.calibration_figures import frame_figure, lead_figure, parameter_figure
 from einthoven.report.template import filled, write_page_text
 from einthoven.studies.calibration import CalibrationResult
-from einthoven.studies.calibration_output import calibrations, metric_rows, notes
+from einthoven.studies.calibration_output import WORSE, calibrations, metric_rows, notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +102,7 @@ def _picture(figure: "Figure", alt: str) -> str:
 def _scores(result: CalibrationResult) -> str:
     rows = []
     for row in metric_rows(result):
-        worse = row["change_percent"] > 0
+        worse = row["change_percent"] > WORSE
         shown = [" → ".join(_shown(row[k], signed=k == "change_percent") for k in keys) for keys in SCORES.values()]
         rows.append((shown, worse))
     return _table(list(SCORES), rows, text=4, marked=list(SCORES).index("Change %"))

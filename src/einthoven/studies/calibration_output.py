@@ -12,6 +12,9 @@ from einthoven.inverse.calibration import Calibration
 from einthoven.studies.calibration import JUDGES, CalibrationResult, Trial
 from einthoven.studies.output import SEAL, plain, staged, without_none, write_json, write_rows
 
+#: Percent by which an error must have grown for an image to be called worse.
+WORSE = 0.5
+
 #: What calibrations on all usable frames are called in tables.
 ALL = "all"
 
@@ -78,7 +81,7 @@ def _trial_rows(trial: Trial, times: np.ndarray) -> Iterator[dict[str, Any]]:
             "rule": rule,
             "error_before": before["relative_error"],
             "error_after": after["relative_error"],
-            "change_percent": 100 * (after["relative_error"] / before["relative_error"] - 1),
+            "change_percent": _change(before, after),
             "correlation_before": before["correlation"],
             "correlation_after": after["correlation"],
             "reference": after["reference"],
@@ -176,4 +179,8 @@ def notes(result: CalibrationResult) -> list[str]:
 
 def _worse(trial: Trial) -> bool:
     pairs = zip(trial.before.scores, trial.after.scores, strict=True)
-    return any(after["relative_error"] > before["relative_error"] for before, after in pairs)
+    return any(_change(before, after) > WORSE for before, after in pairs)
+
+
+def _change(before: dict[str, Any], after: dict[str, Any]) -> float:
+    return 100 * (after["relative_error"] / before["relative_error"] - 1)

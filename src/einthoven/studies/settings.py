@@ -97,7 +97,7 @@ class CalibrationSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("full",)
+    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("pose",)
     """What may be wrong (`einthoven.inverse.calibration.MODELS`); the operator is that of the first."""
     fit_ms: tuple[float, float] | None = None
     """First and last time to calibrate on; None for all frames, judged by halves and waves."""
