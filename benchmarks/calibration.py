@@ -49,7 +49,7 @@ def error(operator, recording: Recording, truth: Recording) -> float:
 
 def main(out: Path, smoke: bool) -> dict:
     """Compute the table, print it and write it under `out`."""
-    duration, every = (200.0, 5.0) if smoke else (400.0, 4.0)
+    duration, every = (160.0, 2.0) if smoke else (400.0, 4.0)
     cases = {
         name: phantom_surface_case(64, beat=SurfaceBeat(sites=sites, duration=duration, every=every))
         for name, sites in BEATS.items()
@@ -57,7 +57,7 @@ def main(out: Path, smoke: bool) -> dict:
     wrong = {name: misplaced(case) for name, case in cases.items()}
     last = float(cases["A"].recording.times[-1])
     models = ("gain",) if smoke else ("pose", "gain")
-    found = calibrate_case(wrong["A"], CalibrationSettings(models=models, fit_ms=(0.0, 0.75 * last)))
+    found = calibrate_case(wrong["A"], CalibrationSettings(models=models, fit_ms=(0.0, 0.5 * last)))
     operators = {"exact": build_operator(cases["A"]), "as believed": found.uncalibrated}
     operators |= {f"calibrated on A, {name}": one.operator for name, one in found.calibrated.items()}
     rows = []

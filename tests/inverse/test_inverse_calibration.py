@@ -54,6 +54,7 @@ def test_a_narrow_expectation_holds_a_parameter():
     narrow = replace(made.model, spread=Spread(scale_percent=1e-4))
     found = calibrate(narrow, made.heart, made.leads)
     assert abs(found.q[6]) < 0.01
+    assert found.q[:3] == pytest.approx(TRUE[:3], abs=1.0)  # the others are free
     assert abs(calibrate(made.model, made.heart, made.leads).q[6] - TRUE[6]) < 0.5
 
 
