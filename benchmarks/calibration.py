@@ -2,8 +2,8 @@
 
 Truth and leads of both beats are made on finer meshes, with the heart where it is: 64 average-referenced leads, 20 uV
 of noise. The case has the coarser heart shifted, turned and too large. The operator is calibrated on beat A, whose
-heart potentials are known; beat B starts from other sites. Errors are relative, mean removed; `exact` is the coarse operator
-of the true place.
+heart potentials are known; beat B starts from other sites. Errors are relative, mean removed; `exact` is the coarse
+operator of the true place.
 
     python benchmarks/calibration.py --out out/bench
 
