@@ -104,6 +104,15 @@ def test_first_order_predicts_shifts_and_turns_together(errors):
     assert off(errors.at(q).matrix, true) < 0.12 * off(errors.leads.matrix, true)
 
 
+def test_part_of_the_errors_changes_the_leads_as_all_of_them_do(errors):
+    names = ("heart z (mm)", "LA b (mm)")
+    part = errors.select(names[::-1])
+    assert part.names == names
+    every = errors.at(of(errors, **{names[0]: 2.0, names[1]: -1.5})).matrix
+    np.testing.assert_allclose(part.at(np.array([2.0, -1.5])).matrix, every, atol=1e-15)
+    np.testing.assert_array_equal(part.spread, [5.0, 5.0])
+
+
 def slid(qa: np.ndarray, qb: np.ndarray) -> Electrodes:
     """Electrodes moved along the skin by amounts along a and b, mm."""
     near = along_skin(SKIN, ELECTRODES.positions, 0.5)

@@ -210,7 +210,7 @@ def test_an_invisible_constant_is_refused_without_a_start():
     operator = LeadSystem.average(w.operator.out_sites).operator() @ w.operator
     recording = w.recording.average_referenced()
     with pytest.raises(InputError, match="do not show a constant on the heart\\. Use an absolute reference, or give"):
-        FEW["weak-4dvar"]().reconstruct(operator, recording)
+        CELLS.prepare(operator, recording)
     found = FEW["weak-4dvar"](replace(CELLS, start=w.truth)).reconstruct(operator, recording)
     assert relative_error(found.estimate, w.truth.average_referenced()) < 0.1
     with pytest.raises(InputError, match="the start is vm, the operator's sources are hsp"):

@@ -217,10 +217,9 @@ def test_transmembrane_potentials_of_other_cells():
 def test_weak_after_strong_starts_from_the_wave(image, averaged_image):
     """With its D, clock and zero; the free fields fit the data better, and the absolute estimate is kept."""
     w = wave()
-    solver = StrongWeak(
-        strong(search=replace(SEARCH, most=1)), Schedule(steps=100, rate=0.003, tolerances=(0.15, 0.15))
-    )
-    prepared = solver.prepare(image)
+    few = strong(search=replace(SEARCH, most=1))
+    solver = StrongWeak(few.physics, Schedule(steps=100, rate=0.003, tolerances=(0.15, 0.15)), strong=few)
+    prepared = solver.prepare_from(image)
     assert np.allclose(100.0 * prepared.u, image.absolute.values, atol=1e-3)
     assert prepared.cost.wave.membrane.time_unit == pytest.approx(12.9 / image.clock, rel=1e-5)
     assert float(prepared.cost.diffusivity) == pytest.approx(image.diffusivity, rel=1e-5)

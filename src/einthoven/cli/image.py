@@ -45,6 +45,9 @@ def image(
         str | None, typer.Option(help="Quiet window START:STOP in ms: its covariance whitens the data.")
     ] = None,
     sigma: Annotated[float | None, typer.Option(help="Noise level in mV, for the discrepancy principle.")] = None,
+    operator: Annotated[
+        Path | None, typer.Option(help="operator.npz or .zarr of `forward` or `calibrate`, in place of a built one.")
+    ] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON and nothing else.")] = False,
 ) -> None:
@@ -66,6 +69,7 @@ def image(
         exclude=names(exclude) or (),
         noise_window_ms=span(noise_window, "--noise-window"),
         sigma_mv=sigma,
+        operator=None if operator is None else str(operator),
     )
     checked_methods(settings)
     with console.progress(quiet=json) as advance:

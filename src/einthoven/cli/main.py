@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 import einthoven
 from einthoven.cli import console
 from einthoven.cli.bench import bench_app
+from einthoven.cli.calibrate import calibrate
 from einthoven.cli.datasets import datasets_app
 from einthoven.cli.files import convert, info, score
 from einthoven.cli.fit import fit
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(image)
 app.command()(fit)
+app.command()(calibrate)
 app.command()(forward)
 app.command()(simulate)
 app.command()(score)

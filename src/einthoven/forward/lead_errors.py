@@ -184,6 +184,19 @@ class LeadErrors:
         """L_0 vm and L_j vm for every error."""
         return self.from_rows(self.rows.apply(vm))
 
+    def select(self, names: Sequence[str]) -> "LeadErrors":
+        """Only the named errors, in the order they have here; the others are taken as exact."""
+        match_names(names, self.names, "lead errors")
+        chosen, n = np.array([name in set(names) for name in self.names]), len(self.whole)
+        return replace(
+            self,
+            whole=self.whole[chosen[:n]],
+            names=tuple(name for name, kept in zip(self.names, chosen, strict=True) if kept),
+            spread=self.spread[chosen],
+            slopes=self.slopes[chosen[n:]],
+            weights=self.weights[:, chosen[n:]],
+        )
+
     def at(self, q: Float[np.ndarray, " n_errors"]) -> ForwardOperator:
         """The leads L(q) to first order."""
         if np.shape(q) != (self.n_errors,):

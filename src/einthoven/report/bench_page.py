@@ -98,9 +98,9 @@ def error_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
             continue
         x, y = [r["sigma"] * (1 + 0.012 * i) for r in here], [r[error] for r in here]
         bars = [[abs(r[error] - r[f"{error}_{side}"]) for r in here] for side in ("low", "high")]
-        gray = method.endswith(":oracle")
-        style = {"color": "#9aa2ad", "ls": "--"} if gray else {"color": f"C{i % 10}"}
-        axes.errorbar(x, y, bars, marker="os^Dv<>*"[i // 10 % 8], ms=4, lw=1.4, capsize=2, label=method, **style)
+        color, line = ("#9aa2ad", "--") if method.endswith(":oracle") else (f"C{i % 10}", "-")
+        marker = "os^Dv<>*"[i // 10 % 8]
+        axes.errorbar(x, y, bars, marker=marker, ms=4, lw=1.4, capsize=2, label=method, color=color, ls=line)
     axes.set(xscale="log", yscale="log", xlabel="Noise of the leads (mV)", ylabel="Relative error")
     sigmas = sorted({r["sigma"] for r in rows})
     axes.set_xticks(sigmas, [f"{s:g}" for s in sigmas])

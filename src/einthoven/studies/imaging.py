@@ -27,6 +27,7 @@ from einthoven.studies.forward import build_operator
 from einthoven.studies.physics_imaging import image_with_physics, is_physics
 from einthoven.studies.provenance import case_checksums, machine, versions
 from einthoven.studies.results import Imaging, ImagingResult
+from einthoven.studies.saved_operator import operator_checksum, saved_operator
 from einthoven.studies.settings import ImagingSettings
 
 #: Activation is searched this far (ms) before and after the QRS complex of the leads.
@@ -73,7 +74,11 @@ def image_case(
     steps = len(methods) + 1
     progress("imaging", 0, steps)
     start = time.perf_counter()
-    operator = referenced_operator(build_operator(case, quantity=source.quantity), recording)
+    if settings.operator is None:
+        built = build_operator(case, quantity=source.quantity)
+    else:
+        built = saved_operator(Path(settings.operator), case, recording, source.quantity)
+    operator = referenced_operator(built, recording)
     operator_seconds = time.perf_counter() - start
     progress("imaging", 1, steps)
     truth = scoring_truth(source, recording)
@@ -95,6 +100,7 @@ def image_case(
             "case": case_name or case.name,
             "settings": settings.model_dump(exclude_none=True, mode="json"),
             "operator_seconds": operator_seconds,
+            "operator_sha256": operator_checksum(built),
             "versions": versions(),
             "machine": machine(),
             "checksums": case_checksums(case),

@@ -40,6 +40,8 @@ class ImagingSettings(BaseModel):
     """Fall back on a classical answer where an image by cell physics does not fit the data."""
     error_bars: Literal["none", "laplace"] = "none"
     """Of images by cell physics."""
+    operator: str | None = Field(default=None, min_length=1)
+    """Path of a saved operator (``operator.npz`` or ``operator.zarr``); None to build it from the geometry."""
 
 
 #: A conduction velocity that muscle can have, mm/ms.
@@ -94,3 +96,42 @@ class FitSettings(BaseModel):
         if window is not None and not window[0] < window[1]:
             raise ValueError("the first time must be before the last")
         return window
+
+
+#: An expected error in percent, mm or degrees.
+Expected = Annotated[float, Field(gt=0, le=50)]
+
+
+class CalibrationSettings(BaseModel):
+    """Everything that decides a calibration besides the case itself; ms, mm, degrees, percent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("pose",)
+    """What may be wrong (`einthoven.inverse.calibration.MODELS`); the operator is that of the first."""
+    fit_ms: tuple[float, float] | None = None
+    """First and last time to calibrate on; None for all frames, judged by halves and waves."""
+    test_ms: tuple[float, float] | None = None
+    """First and last time to judge on; None for all frames outside of `fit_ms`."""
+    leads: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of the leads to use; None for all of them."""
+    exclude: tuple[str, ...] = ()
+    """Names of leads to leave out."""
+    reference: str | None = None
+    """Bring the leads to ``average``, ``wilson`` or an electrode's name; None keeps the recording's own."""
+    shift_mm: Expected = 5.0
+    """Expected error of the heart's place along each axis, standard deviation."""
+    turn_deg: Expected = 5.0
+    """Expected error of the heart's rotation about each axis."""
+    scale_percent: Expected = 5.0
+    """Expected error of the heart's size."""
+    gain_percent: Expected = 10.0
+    """Expected error of the gain that all leads share."""
+    skin_mm: Expected = 3.0
+    """Expected root mean square displacement of the skin in every mode."""
+    electrode_mm: Expected = 5.0
+    """Expected error of each electrode along the skin."""
+    lead_percent: Expected = 5.0
+    """Expected error of each lead's gain around the common one."""
+    folds: int = Field(default=5, ge=2, le=20)
+    """Runs of frames for the choice of sigma."""
