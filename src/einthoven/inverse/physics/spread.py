@@ -79,6 +79,7 @@ def coverage(
 def laplace(
     image: Imaged,
     *,
+    tolerance: Number | None = None,
     samples: int = 16,
     iterations: int = 150,
     seed: int = 0,
@@ -90,6 +91,8 @@ def laplace(
     ----------
     image
         As found by a solver of this package.
+    tolerance
+        Standard deviation of the residuals; default the image's own tau.
     samples
         How many; the standard deviation is known to about 1 / sqrt(2 samples).
     iterations
@@ -106,7 +109,8 @@ def laplace(
     """
     if samples < 2:
         raise InputError(f"a spread needs at least 2 samples; got {samples!r}.")
-    prepared, tolerance = image.prepared, image.reconstruction.weight
+    prepared = image.prepared
+    tolerance = image.reconstruction.weight if tolerance is None else tolerance
     dtype = prepared.u.dtype
     point = jnp.asarray(image.u, dtype), jnp.asarray(image.v, dtype)
     keys = jax.random.split(jax.random.key(seed), samples + 1)
