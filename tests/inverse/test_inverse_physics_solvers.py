@@ -12,17 +12,19 @@ from einthoven.core import ForwardOperator, InputError, LeadSystem, Recording, S
 from einthoven.geometry.generators import sphere
 from einthoven.inverse import METHODS, Discrepancy, NoiseCovariance, Oracle, Stre
 from einthoven.inverse.physics.eand_arn import PointwiseArn, SeparableArn
-from einthoven.inverse.physics.fields import CellPhysics, potential_scale, speed_of
+from einthoven.inverse.physics.fields import CellPhysics, potential_scale, recovery_along, speed_of
 from einthoven.inverse.physics.network import Blocks, PointwiseFields, Trunk, surface_modes, waves_in_time
 from einthoven.inverse.physics.p_dl import PDL
 from einthoven.inverse.physics.reaction_diffusion import check_precision
+from einthoven.inverse.physics.refinement import with_refined_diffusivity
 from einthoven.inverse.physics.registry import PHYSICS_METHODS
 from einthoven.inverse.physics.training import Schedule, train
 from einthoven.inverse.physics.waves import excitation, imaging_cells
 from einthoven.inverse.physics.weak import FreeFields, WeakConstraint
 from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
 
-CELLS = CellPhysics(sigma=SIGMA, extracellular=True)
+#: A plane front on this coarse mesh is slow: D of its speed is above the true one.
+CELLS = CellPhysics(sigma=SIGMA, extracellular=True, diffusivity=4.7)
 
 #: Solvers small and short enough for tests.
 SMALL = {
@@ -227,6 +229,42 @@ def test_the_diffusivity_is_read_off_the_start():
     flat = w.truth.with_values(0.01 * w.truth.values)
     with pytest.raises(InputError, match="shows a front at 0 of 162 nodes only"):
         speed_of(flat, scale, cells, w.operator.source)
+
+
+def test_the_diffusivity_is_read_again_off_a_better_map():
+    """From a start that is four times too fast, D comes out near that of the true wave on this mesh."""
+    w, cells = wave(), excitation(imaging_cells())
+    ready = replace(CELLS, diffusivity=16.0).prepare(w.operator, w.recording)
+    steps = []
+    found = with_refined_diffusivity(ready, imaging_cells(), progress=lambda s, *n: steps.append(s.split(": ")[0]))
+    true = cells.diffusivity(speed_of(w.truth, ready.scale, cells, ready.surface))
+    assert found.diffusivity == pytest.approx(true, rel=0.3)
+    assert float(found.cost.diffusivity) == pytest.approx(found.diffusivity, rel=1e-6)
+    assert np.array_equal(found.u, ready.u)
+    assert set(steps) == {"diffusivity"}
+
+
+def test_a_given_diffusivity_is_left_alone_and_another_is_refined():
+    w = wave()
+    assert FEW["weak-4dvar"]().prepare(w.operator, w.recording).diffusivity == 4.7
+    own = replace(CELLS, diffusivity=None)
+    first, found = own.prepare(w.operator, w.recording), FEW["weak-4dvar"](own).prepare(w.operator, w.recording)
+    assert found.diffusivity != first.diffusivity
+    assert found.diffusivity == pytest.approx(with_refined_diffusivity(first, own.membrane).diffusivity, rel=1e-6)
+
+
+def test_recovery_of_an_activity_under_way():
+    """Cells that are excited in the first frame were not at rest before: v begins at a mean, not at rest."""
+    w = wave()
+    ready = CELLS.prepare(w.operator, w.recording)
+    flow, u = ready.cost.wave, ready.u
+    assert np.array_equal(recovery_along(flow, u), flow.recovery(u))
+    late = jnp.asarray(np.roll(np.asarray(u), -15, axis=1))
+    assert float((late[:, 0] > 0.5).mean()) > 0.1
+    found = recovery_along(flow, late)
+    assert float(found[0, 0]) == pytest.approx(float(flow.recovery(late)[:, 20:].mean()), rel=1e-5)
+    assert np.ptp(np.asarray(found[:, 0])) == 0.0
+    assert float(found[0, 0]) > 0.3
 
 
 def test_speed_of_a_plane_front():

@@ -31,6 +31,9 @@ from einthoven.signals.activation import conduction_velocity
 
 Number = float | int
 
+#: Share of the nodes that may be excited in the first frame by a wave that begins there.
+UNDER_WAY = 0.1
+
 #: From so many leads on some are held out to find the noise; of fewer they are missed too much.
 LEADS_TO_HOLD_OUT = 32
 
@@ -103,7 +106,7 @@ class CellPhysics:
         wave = posed.wave(self)
         cost = Cost.of(problem, wave, scale, sigma=sigma, diffusivity=diffusivity, rank=self.rank)
         u = jnp.asarray(scale.from_mv(start.values), self.dtype)
-        return Prepared(problem, surface, scale, sigma, float(diffusivity), cost, u, wave.recovery(u))
+        return Prepared(problem, surface, scale, sigma, float(diffusivity), cost, u, recovery_along(wave, u))
 
     def pose(self, operator: ForwardOperator, recording: Recording) -> "Posed":
         """Check everything that needs no estimate of the source.
@@ -148,6 +151,19 @@ def noise_level(problem: Problem) -> float:
     if problem.noise is not None or problem.recording.n_sites < LEADS_TO_HOLD_OUT:
         return problem.sigma()
     return held_out_leads(problem.operator, problem.recording, groups=4).sigma
+
+
+def recovery_along(wave: ReactionDiffusion, u: Float[Array, "n t"]) -> Float[Array, "n t"]:
+    """The recovery variable along a starting estimate: from rest, or from its mean where an activity has no beginning.
+
+    Where more than `UNDER_WAY` of the nodes are excited in the first frame, the cells were not at rest before; v then
+    begins everywhere at its mean over the second half of a first pass.
+    """
+    v = wave.recovery(u)
+    peak = excitation(wave.membrane).peak
+    if float((u[:, 0] > peak / 2).mean()) <= UNDER_WAY:
+        return v
+    return wave.recovery(u, first=v[:, v.shape[1] // 2 :].mean())
 
 
 def potential_scale(membrane: IonicModel, operator: ForwardOperator, *, extracellular: bool = False) -> VoltageScale:

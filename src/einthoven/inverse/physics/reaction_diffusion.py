@@ -173,8 +173,8 @@ class ReactionDiffusion(eqx.Module):
         """Rates f and g of the membrane, 1/ms, u kept above the pole."""
         return membrane_rates(self.membrane, jnp.maximum(u, self.floor), v)
 
-    def recovery(self, u: Float[Array, "n t"], *, substeps: int = 4) -> Float[Array, "n t"]:
-        """Return v from its own equation along a given u, from rest at the first frame.
+    def recovery(self, u: Float[Array, "n t"], *, first: Any = None, substeps: int = 4) -> Float[Array, "n t"]:
+        """Return v from its own equation along a given u.
 
         u is taken between its rest and its peak, linearly between frames; Heun's method.
 
@@ -182,11 +182,13 @@ class ReactionDiffusion(eqx.Module):
         ----------
         u
             Potential, model unit.
+        first
+            v at the first frame, a number or one per node; default: at rest.
         substeps
             Per frame.
         """
         inside = jnp.clip(u, 0.0, 1.0).T
-        (start,) = self.membrane.rest()[1]
+        start = self.membrane.rest()[1][0] if first is None else first
         h = self.step / substeps
 
         def advance(v: Any, ends: Any) -> tuple[Any, Any]:
@@ -197,9 +199,9 @@ class ReactionDiffusion(eqx.Module):
                 v = v + h / 2 * (first + self.rates(there, v + h * first)[1])
             return v, v
 
-        first = jnp.full_like(inside[0], start)
-        _, rest = jax.lax.scan(advance, first, (inside[:-1], inside[1:]))
-        return jnp.concatenate([first[None], rest]).T
+        begin = jnp.broadcast_to(jnp.asarray(start, inside.dtype), inside[0].shape)
+        _, rest = jax.lax.scan(advance, begin, (inside[:-1], inside[1:]))
+        return jnp.concatenate([begin[None], rest]).T
 
 
 def time_derivative(x: Float[Array, "n t"], step: Any) -> Float[Array, "n t"]:

@@ -101,11 +101,16 @@ class CellSolver(ABC):
         """Check everything, and make start and cost.
 
         Where the data do not show a constant on the heart and no start is given, the wave of `StrongConstraint` is the
-        start: it has the cells' zero.
+        start: it has the cells' zero. A diffusivity that was read off the start is read again off a better map.
         """
+        from einthoven.inverse.physics.refinement import with_refined_diffusivity
         from einthoven.inverse.physics.strong import with_zero
 
-        return with_zero(self.physics, operator, recording, progress=self.progress).prepare(operator, recording)
+        physics = with_zero(self.physics, operator, recording, progress=self.progress)
+        prepared = physics.prepare(operator, recording)
+        if physics.diffusivity is not None:
+            return prepared
+        return with_refined_diffusivity(prepared, physics.membrane, progress=self.progress)
 
     def reconstruct(self, operator: ForwardOperator, recording: Recording) -> Reconstruction:
         """Estimate the source from the recording."""
