@@ -10,16 +10,24 @@ from physics_cases import DIFFUSIVITY, SIGMA, relative_error, wave
 
 from einthoven.core import ForwardOperator, InputError, LeadSystem, Recording, Solver
 from einthoven.geometry.generators import sphere
+from einthoven.geometry.quality import edge_lengths
 from einthoven.inverse import METHODS, Discrepancy, NoiseCovariance, Oracle, Stre
 from einthoven.inverse.physics.eand_arn import PointwiseArn, SeparableArn
 from einthoven.inverse.physics.fields import CellPhysics, potential_scale, recovery_along, speed_of
 from einthoven.inverse.physics.network import Blocks, PointwiseFields, Trunk, surface_modes, waves_in_time
 from einthoven.inverse.physics.p_dl import PDL
 from einthoven.inverse.physics.reaction_diffusion import check_precision
-from einthoven.inverse.physics.refinement import with_refined_diffusivity
+from einthoven.inverse.physics.refinement import FASTER, with_refined_diffusivity
 from einthoven.inverse.physics.registry import PHYSICS_METHODS
 from einthoven.inverse.physics.training import Schedule, train
-from einthoven.inverse.physics.waves import excitation, imaging_cells
+from einthoven.inverse.physics.waves import (
+    ROWS,
+    diffusivity_on,
+    excitation,
+    imaging_cells,
+    least_diffusivity,
+    slowness,
+)
 from einthoven.inverse.physics.weak import FreeFields, WeakConstraint
 from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
 
@@ -237,8 +245,9 @@ def test_the_diffusivity_is_read_again_off_a_better_map():
     ready = replace(CELLS, diffusivity=16.0).prepare(w.operator, w.recording)
     steps = []
     found = with_refined_diffusivity(ready, imaging_cells(), progress=lambda s, *n: steps.append(s.split(": ")[0]))
-    true = cells.diffusivity(speed_of(w.truth, ready.scale, cells, ready.surface))
+    true = FASTER * diffusivity_on(ready.surface, cells, speed_of(w.truth, ready.scale, cells, ready.surface))
     assert found.diffusivity == pytest.approx(true, rel=0.3)
+    assert found.diffusivity < 0.6 * 16.0
     assert float(found.cost.diffusivity) == pytest.approx(found.diffusivity, rel=1e-6)
     assert np.array_equal(found.u, ready.u)
     assert set(steps) == {"diffusivity"}
@@ -253,6 +262,18 @@ def test_a_given_diffusivity_is_left_alone_and_another_is_refined():
     assert found.diffusivity == pytest.approx(with_refined_diffusivity(first, own.membrane).diffusivity, rel=1e-6)
 
 
+def test_a_mesh_slows_fronts():
+    """A fine chain not at all, a coarse one by a tenth at D / (k h^2) = 0.05; D is raised by what it takes."""
+    logs, shares = slowness(0.1)
+    assert np.interp(np.log(2.0), logs, shares) == pytest.approx(1.0, abs=0.02)
+    assert np.interp(np.log(0.05), logs, shares) == pytest.approx(0.88, abs=0.02)
+    surface, cells = wave().operator.source, excitation(imaging_cells())
+    found = diffusivity_on(surface, cells, cells.speed(8.0))
+    rho = cells.spread(found) / (ROWS * edge_lengths(surface).mean()) ** 2
+    assert cells.speed(found) * np.interp(np.log(rho), logs, shares) == pytest.approx(cells.speed(8.0), rel=1e-3)
+    assert diffusivity_on(surface, cells, 1e-3) == pytest.approx(least_diffusivity(surface, imaging_cells()))
+
+
 def test_recovery_of_an_activity_under_way():
     """Cells that are excited in the first frame were not at rest before: v begins at a mean, not at rest."""
     w = wave()
@@ -264,7 +285,7 @@ def test_recovery_of_an_activity_under_way():
     found = recovery_along(flow, late)
     assert float(found[0, 0]) == pytest.approx(float(flow.recovery(late)[:, 20:].mean()), rel=1e-5)
     assert np.ptp(np.asarray(found[:, 0])) == 0.0
-    assert float(found[0, 0]) > 0.3
+    assert float(found[0, 0]) > 0.05
 
 
 def test_speed_of_a_plane_front():

@@ -21,7 +21,7 @@ from einthoven.core import ForwardOperator, InputError, Recording, Surface
 from einthoven.inverse.held_out import held_out_leads
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion, check_membrane, frame_step
-from einthoven.inverse.physics.waves import Excitation, check_resolved, excitation, imaging_cells
+from einthoven.inverse.physics.waves import Excitation, check_resolved, diffusivity_on, excitation, imaging_cells
 from einthoven.inverse.problem import Problem, prepare
 from einthoven.inverse.regularizers import source_surface
 from einthoven.inverse.rules import Discrepancy
@@ -101,7 +101,7 @@ class CellPhysics:
         cells = excitation(self.membrane)
         diffusivity = self.diffusivity
         if diffusivity is None:
-            diffusivity = cells.diffusivity(speed_of(start, scale, cells, surface))
+            diffusivity = diffusivity_on(surface, cells, speed_of(start, scale, cells, surface))
         check_resolved(surface, diffusivity, self.membrane)
         wave = posed.wave(self)
         cost = Cost.of(problem, wave, scale, sigma=sigma, diffusivity=diffusivity, rank=self.rank)

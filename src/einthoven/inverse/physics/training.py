@@ -50,7 +50,8 @@ class Schedule:
     rate
         Adam's largest rate, reached after 5 % of the steps; it begins and ends at 2 % of this.
     tolerances
-        First and last standard deviation of the residuals; equal: a fixed weight; both infinite: no physics.
+        First and last standard deviation of the residuals; equal: a fixed weight; both infinite: no physics, and the
+        training ends where the data are fitted (chi2 <= 1), as nothing else keeps it from fitting their noise.
     annealed
         Share of the steps over which it falls.
     courses
@@ -75,6 +76,11 @@ class Schedule:
             )
         if self.courses < 1 or not 0 < self.settled < 1:
             raise InputError(f"a schedule needs at least one course and settles at a share in (0, 1); got {self}.")
+
+    @property
+    def has_physics(self) -> bool:
+        """Whether residuals count."""
+        return bool(np.isfinite(self.tolerances[1]))
 
     @property
     def fall(self) -> float:
@@ -202,6 +208,8 @@ def _run_courses(run: "_Run", step_name: str, progress: Progress, checkpoint: Ch
                 done = run.course * schedule.steps + run.done
                 progress(f"{step_name}: J {cost:.3g}, chi2 {chi2:.3f}", done, schedule.courses * schedule.steps)
                 checkpoint.save(run.state())
+                if not schedule.has_physics and chi2 <= 1.0:
+                    break
             converged = run.has_settled() if run.course else None
             if converged or run.course + 1 == schedule.courses:
                 break
