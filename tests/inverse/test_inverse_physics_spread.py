@@ -42,7 +42,7 @@ def dense_factor(image) -> np.ndarray:
     cost, tolerance = image.prepared.cost, image.reconstruction.weight
     point = jnp.asarray(image.u, jnp.float32), jnp.asarray(image.v, jnp.float32)
     flat, unflatten = jax.flatten_util.ravel_pytree(point)
-    whole = lambda x: jax.flatten_util.ravel_pytree(spreads._misfit(cost, tolerance, unflatten(x)))[0]  # noqa: E731
+    whole = lambda x: jax.flatten_util.ravel_pytree(spreads._misfit(cost, tolerance, unflatten(x), pushing=True))[0]  # noqa: E731
     return np.asarray(jax.jacfwd(whole)(flat), dtype=np.float64)
 
 

@@ -234,12 +234,12 @@ def test_weak_after_strong_starts_from_the_wave(image, averaged_image):
 
 
 def test_diffusivity_before_the_fit():
-    """From an absolute or an average reference it is the same within a third, and close enough to start from."""
+    """From an absolute or an average reference it is nearly the same, and close enough to start from."""
     w = wave()
     plain = expected_diffusivity(CELLS, CELLS.pose(w.operator, w.recording))
     average = expected_diffusivity(CELLS, CELLS.pose(*averaged(w.recording)))
     assert plain == pytest.approx(4.0, rel=0.5)
-    assert average == pytest.approx(4.0, rel=0.5)
+    assert average == pytest.approx(plain, rel=0.23)
 
 
 # -- interface --------------------------------------------------------------------------------------------------------
@@ -310,6 +310,5 @@ def test_steps_stay_on_the_surface_and_within_bounds():
     assert np.linalg.norm(after.foci.positions - ONE.positions) <= float(p.model.radius) + 1e-6
     assert after.foci.diffusivity <= p.most
     assert after.foci.clock == pytest.approx(1.1 * np.exp(0.3))
-    assert p.moved(state, np.array([0.0, 0.0, 0.0, 0.0, -1e3])).foci.onsets[0] == pytest.approx(
-        max(p.model.earliest, 9.0 - float(p.model.wave.unit)), abs=1e-6
-    )
+    early = p.state(ONE._replace(onsets=np.array([0.0])), 1.0, np.zeros(0))
+    assert p.moved(early, np.array([0.0, 0.0, 0.0, 0.0, -1e3])).foci.onsets[0] == pytest.approx(p.model.earliest)

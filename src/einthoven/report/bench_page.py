@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from einthoven.report.template import write_page_text
 from einthoven.studies.bench_output import BenchResult
-from einthoven.studies.bench_tables import error_key, grouped
+from einthoven.studies.bench_tables import Row, error_key, grouped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def _about_the_gate() -> str:
     )
 
 
-def error_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
+def error_figure(rows: Sequence[Row]) -> "Figure":
     """Median error of every method against the noise, with quartiles."""
     from matplotlib.figure import Figure
 

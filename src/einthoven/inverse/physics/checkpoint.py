@@ -59,10 +59,10 @@ class Checkpoint:
         """Keep the state, if the last time is long ago or `now`."""
         if self.path is None or not (now or time.monotonic() - self.written > INTERVAL):
             return
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+        kept: dict[str, Any] = {f"leaf{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(state))}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as partial, partial.open("wb") as file:
-            np.savez(file, mark=self.mark, **{f"leaf{k}": leaf for k, leaf in enumerate(leaves)})
+            np.savez(file, mark=self.mark, **kept)
         self.written = time.monotonic()
 
     def remove(self) -> None:

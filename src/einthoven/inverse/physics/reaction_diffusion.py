@@ -44,12 +44,16 @@ class SparseRows(eqx.Module):
         Column and value of the k-th entry of every row, zero-padded.
     index_t, weight_t
         The same of the transpose.
+    pushes
+        Whether derivatives are pushed forward (`jax.jvp`) in place of being pulled back, which is what the transpose is
+        for.
     """
 
     index: Int[Array, "k n"]
     weight: Float[Array, "k n"]
     index_t: Int[Array, "l n"]
     weight_t: Float[Array, "l n"]
+    pushes: bool = eqx.field(static=True, default=False)
 
     @classmethod
     def of(cls, matrix: sparse.csr_array, dtype: str) -> "SparseRows":
@@ -60,6 +64,8 @@ class SparseRows(eqx.Module):
 
     def __matmul__(self, x: Float[Array, "n t"]) -> Float[Array, "n t"]:
         """The product; its derivative is the product with the transpose."""
+        if self.pushes:
+            return _apply((self.index, self.weight), x)
         return _product((self.index, self.weight), (self.index_t, self.weight_t), x)
 
 
@@ -156,6 +162,12 @@ class ReactionDiffusion(eqx.Module):
         scale = self.unit * self.root
         spread = self.unit * diffusivity * (self.negative_laplacian @ u)
         return scale * (time_derivative(u, self.step) - f) + spread, scale * (time_derivative(v, self.step) - g)
+
+    def pushing(self) -> "ReactionDiffusion":
+        """The same residuals for `jax.jvp`."""
+        rows = self.negative_laplacian
+        pushed = SparseRows(rows.index, rows.weight, rows.index_t, rows.weight_t, pushes=True)
+        return eqx.tree_at(lambda w: w.negative_laplacian, self, pushed)
 
     def rates(self, u: Float[Array, "..."], v: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Rates f and g of the membrane, 1/ms, u kept above the pole."""

@@ -134,5 +134,5 @@ def _replaced(thing: Any, values: Any, allowed: tuple[str, ...], table: str) -> 
         alike = numbers if old is None or isinstance(old, float) else isinstance(value, type(old))
         if not alike or (isinstance(old, int) and isinstance(value, bool) and not isinstance(old, bool)):
             raise InputError(f"[{table}] {key} is like {old!r}; got {value!r}.")
-        made[key] = float(value) if isinstance(old, float) else value
+        made[key] = float(value) if isinstance(old, float) and numbers else value
     return replace(thing, **made)

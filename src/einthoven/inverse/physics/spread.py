@@ -178,18 +178,18 @@ def _spread(prepared: Prepared, u: Any, deviations: Float[np.ndarray, "k n t"], 
     return Spread(potential, activation, how)
 
 
-def _misfit(cost: Cost, tolerance: Any, fields: Any) -> Any:
+def _misfit(cost: Cost, tolerance: Any, fields: Any, *, pushing: bool = False) -> Any:
     """F: everything that is squared in the cost."""
     u, v = fields
-    r_u, r_v = cost.wave(u, v, cost.diffusivity)
+    wave = cost.wave.pushing() if pushing else cost.wave
+    r_u, r_v = wave(u, v, cost.diffusivity)
     return cost.matrix @ u - cost.data, r_u / tolerance, r_v / tolerance
 
 
 def _normal(cost: Cost, point: Any, tolerance: Any, x: Any) -> Any:
     """F'^T F' x."""
-    forward = partial(_misfit, cost, tolerance)
-    _, pushed = jax.jvp(forward, (point,), (x,))
-    return jax.vjp(forward, point)[1](pushed)[0]
+    _, pushed = jax.jvp(partial(_misfit, cost, tolerance, pushing=True), (point,), (x,))
+    return jax.vjp(partial(_misfit, cost, tolerance), point)[1](pushed)[0]
 
 
 @eqx.filter_jit
