@@ -200,10 +200,11 @@
   /** Colors of the standard deviation of the chosen method, from 0 up. */
   function spreadColors(side, panel) {
     const { values, activation } = shown(side), unit = state.activation ? "ms" : "mV";
-    const most = state.activation ? Math.max(1, range(activation)[1]) : roundUp(spread(values, 0.998));
-    const band = state.activation ? Kit.bandFor(most) : 0, high = band ? Kit.bandedRange(0, most, band)[1] : most;
-    views[side].setColors({ palette: Maps.palette(SPREAD_COLORS), low: 0, high, band, line: state.lines ? band || high / 5 : 0 });
-    scale(panel, SPREAD_COLORS, { low: 0, high, unit, band, ticks: band ? null : [0, 0.2, 0.4, 0.6, 0.8, 1].map((f) => f * high) });
+    const most = state.activation ? Math.max(1, range(activation)[1]) : spread(values, 0.998);
+    const step = state.activation ? Kit.bandFor(most) : Charts.linearTicks(0, most, 5).ticks[1], [, high] = Kit.bandedRange(0, most, step);
+    const band = state.activation ? step : 0, ticks = band ? null : Charts.linearTicks(0, high, high / step).ticks;
+    views[side].setColors({ palette: Maps.palette(SPREAD_COLORS), low: 0, high, band, line: state.lines ? step : 0 });
+    scale(panel, SPREAD_COLORS, { low: 0, high, unit, band, ticks });
   }
 
   function contourStep(range) { return range / 6; }
@@ -597,7 +598,7 @@
     const list = [["method", `Reconstructed: ${methods[state.method].label}`]];
     if (truth) list.push([TRUTH, TRUTH_NAME], ["difference", `Reconstructed \u2212 ${TRUTH_NAME.toLowerCase()}`]);
     methods.forEach((m, i) => { if (methods.length > 1) list.push([i, m.label]); });
-    if (methods[state.method].spread) list.push(["spread", `Spread of ${methods[state.method].label} (one standard deviation)`]);
+    if (methods[state.method].spread) list.push(["spread", `Spread (sd): ${methods[state.method].label}`]);
     else for (const side of ["left", "right"]) if (state[side] === "spread") state[side] = "method";
     for (const side of ["left", "right"]) if (views[side]) fill($(`${side}-shows`), list, state[side]);
   }
