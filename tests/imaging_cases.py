@@ -3,15 +3,14 @@
 from functools import lru_cache
 from pathlib import Path
 
-from einthoven.core import Case, Electrodes, Recording, Region, Source, VolumeConductor
+from einthoven.core import Case, Electrodes, Region, Source, VolumeConductor
 from einthoven.geometry.generators import sphere
 from physics_cases import wave
 
-#: What `--method` takes: a solver that is accepted by the gate, and one that is stopped before it fits.
+#: What `--method` takes: a solver that is accepted by the gate, and one that gives the physics little weight.
 SHORT = {
-    "good": 'solver = "weak-4dvar"\n[schedule]\nsteps = 200\nrate = 0.03\n',
-    "hasty": 'solver = "weak-4dvar"\n[schedule]\nsteps = 3\n',
-    "long": 'solver = "weak-4dvar"\n[schedule]\nsteps = 100000\nrate = 0.03\n',
+    "good": 'solver = "weak-4dvar"\n[schedule]\nsteps = 200\nrate = 0.03\ntolerances = [1.0, 0.1]\n',
+    "hasty": 'solver = "weak-4dvar"\n[schedule]\nsteps = 3\ntolerances = [1.0, 1.0]\n',
 }
 
 
@@ -36,8 +35,3 @@ def short(folder: Path, name: str) -> str:
     path = folder / f"{name}.toml"
     path.write_text(SHORT[name], encoding="utf-8")
     return str(path)
-
-
-def constant(recording: Recording) -> Recording:
-    """The same times with nothing on them."""
-    return recording.with_values(0.0 * recording.values)

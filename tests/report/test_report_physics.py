@@ -74,7 +74,10 @@ def stored(page: str) -> dict:
 def test_verdict_training_and_spread_are_in_the_data(judged):
     told = [method["physics"] for method in page_data(judged)["methods"]]
     assert told[0] is None
-    assert [(t["accepted"], t["verdict"]) for t in told[1:3]] == [(True, "chi2 is 0.970, within 0.9 to 1.05"), (False, WHY)]
+    assert [(t["accepted"], t["verdict"]) for t in told[1:3]] == [
+        (True, "chi2 is 0.970, within 0.9 to 1.05"),
+        (False, WHY),
+    ]
     assert told[1]["gate"] == {"least": 0.9, "most": 1.05, "tolerance": 0.5}
     sd = judged.images[1].physics.spread.potential.values
     assert np.abs(unpacked(told[1]["spread"]) - sd).max() < 1e-5 * np.ptp(sd)
@@ -162,7 +165,9 @@ def test_error_bars_are_a_band_and_a_map(tab, judged):
         " return Array.from(s.y, (v, k) => (v - s.low[k]) / 2); })()"
     )
     sd = judged.images[1].physics.spread.potential.values[node]
-    assert band == pytest.approx(1.645 * sd, abs=1e-4 * 1.645 * np.ptp(judged.images[1].physics.spread.potential.values))
+    assert band == pytest.approx(
+        1.645 * sd, abs=1e-4 * 1.645 * np.ptp(judged.images[1].physics.spread.potential.values)
+    )
     assert "band: 90 % interval of method1" in text(tab, "#node-line")
     tab.locator("#left-shows").select_option("spread")
     shown = tab.evaluate("[Math.min(...einthoven.views.left.current), Math.max(...einthoven.views.left.current)]")

@@ -4,14 +4,14 @@ import csv
 import json
 import tomllib
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from einthoven.core import InputError
+from einthoven.core import InputError, Recording
 from einthoven.inverse.physics.gate import Gate, Verdict
 from einthoven.inverse.physics.solver import Imaged
+from einthoven.inverse.physics.spread import Spread
 from einthoven.inverse.physics.training import History
 from einthoven.io.zarr_store import load_zarr
 from einthoven.studies.imaging import checked_methods, image_case
@@ -158,7 +158,8 @@ def test_extracellular_potentials_are_refused_before_any_work(monkeypatch):
 
 
 def test_activation_spread_is_over_the_samples_that_show_a_front():
-    spread = SimpleNamespace(activation=np.array([[1.0, 5.0, np.nan, np.nan], [3.0, 5.0, 7.0, np.nan]]))
+    times = np.array([[1.0, 5.0, np.nan, np.nan], [3.0, 5.0, 7.0, np.nan]])
+    spread = Spread(Recording(np.ones((4, 2)), np.arange(2.0), tuple("abcd"), "hsp"), times, "laplace")
     image = PhysicsImaging(object.__new__(Imaged), Verdict(True, ""), spread, Gate())
     np.testing.assert_array_equal(image.activation_spread, [1.0, 0.0, np.nan, np.nan])
 
