@@ -1,7 +1,7 @@
 """The pointwise EAND-ARN trained long: loss, misfit and error against seconds. Needs only NumPy and JAX.
 
 One file holds everything (`--prepare` writes it, with einthoven installed): operator, mesh, data, start and truth of
-the benchmark case of ``inverse_physics.py``. Training knows the truth only to print the error.
+the case `one focus` of `einthoven.studies.bench_cases`. Training knows the truth only to print the error.
 
     python benchmarks/gpu_eand_arn.py --prepare case.npz
     python benchmarks/gpu_eand_arn.py case.npz --sigma 5 --seconds 180 --out out/gpu
@@ -30,30 +30,36 @@ SIGMAS = (1.0, 5.0)
 # -- the case ---------------------------------------------------------------------------------------------------------
 
 
-def prepare(path: Path, focus: int, *, smoke: bool = False) -> None:
+def prepare(path: Path, focus: int) -> None:
     """Write the case, both noise levels in one file, with einthoven."""
-    import inverse_physics as bench
+    from dataclasses import asdict
 
     from einthoven.inverse.physics.fields import CellPhysics
     from einthoven.inverse.physics.network import surface_modes
+    from einthoven.studies.bench_cases import BenchCase, bench_data
+    from einthoven.studies.bench_inverse import compute_cell
 
-    place, fine = bench.geometry(smoke), bench.wave(smoke, focus)
-    held: dict[str, np.ndarray] = {"truth": fine.values[: place.n_coarse] / 100.0, "sigmas": np.array(SIGMAS)}
-    for sigma in SIGMAS:
-        cells = CellPhysics(sigma=sigma, extracellular=True)
-        ready = cells.prepare(place.coarse, bench.noisy(place, fine, sigma, focus))
-        table, tag = ready.cost.wave.negative_laplacian, f"@{sigma:g}"
+    cases = [BenchCase(position=focus, sigma=sigma) for sigma in SIGMAS]
+    held: dict[str, np.ndarray] = {"truth": bench_data(cases[0]).truth.values / 100.0, "sigmas": np.array(SIGMAS)}
+    yardsticks = []
+    for case in cases:
+        data = bench_data(case)
+        cells = CellPhysics(data.membrane, sigma=case.sigma, extracellular=True)
+        ready = cells.prepare(data.operator, data.recording)
+        table, tag = ready.cost.wave.negative_laplacian, f"@{case.sigma:g}"
         held |= {f"matrix{tag}": ready.cost.matrix, f"data{tag}": ready.cost.data, f"u{tag}": ready.u}
         held |= {f"v{tag}": ready.v, f"diffusivity{tag}": np.array(ready.diffusivity)}
-    wave = ready.cost.wave
-    dense = np.zeros((place.n_coarse, place.n_coarse), np.float32)
-    np.add.at(dense, (np.arange(place.n_coarse)[None], np.asarray(table.index)), np.asarray(table.weight))
+        for method in ("stre:oracle", "stre:discrepancy", "weak-4dvar"):
+            cell = {**asdict(case), "method": method, "noise": "told", "spread": False}
+            yardsticks.append({**cell, **compute_cell(cell).record})
+    wave, n = ready.cost.wave, ready.surface.n_points
+    dense = np.zeros((n, n), np.float32)
+    np.add.at(dense, (np.arange(n)[None], np.asarray(table.index)), np.asarray(table.weight))
     modes, values = surface_modes(ready.surface, 256)
     cell = cells.membrane
     constants = [cell.a, cell.k, cell.e0, cell.mu1, cell.mu2, cell.time_unit, wave.step, wave.unit, wave.floor]
     held |= {"laplacian": dense, "root": wave.root, "modes": modes, "eigenvalues": values}
     held |= {"points": ready.surface.points, "constants": np.array([float(c) for c in constants]), "focus": focus}
-    yardsticks = bench.cells(smoke, focus, sigmas=SIGMAS, chosen=lambda name: not name.startswith("eand"))
     held["yardsticks"] = np.array(json.dumps(yardsticks))
     whole = {k: np.asarray(v, np.float32) if np.asarray(v).dtype == np.float64 else v for k, v in held.items()}
     np.savez_compressed(path, **whole)
@@ -289,8 +295,8 @@ def run(options: argparse.Namespace) -> dict:
     name = f"eand-arn-{options.sigma:g}mV-{start}-{sizes}-{options.rate:g}-seed{options.seed}".replace(".", "p")
     case = load(options.case, options.sigma)
     for r in json.loads(str(case["yardsticks"])):
-        if r["noise (mV)"] == options.sigma:
-            print(f"yardstick {r['solver']}: relative error {r['relative error']:.4f}")
+        if r["sigma"] == options.sigma:
+            print(f"yardstick {r['method']}: relative error {r['relative_error']:.4f}")
     print(f"{name} on {jax.devices()[0].device_kind}", flush=True)
     result = train(case, options, name)
     (options.out / f"{name}.json").write_text(json.dumps(result, indent=1))
@@ -298,10 +304,10 @@ def run(options: argparse.Namespace) -> dict:
 
 
 def main(out: Path, smoke: bool) -> dict:
-    """For ``benchmarks/run.py``: a minute of training here, or a few seconds of a small network on a small case."""
+    """For ``benchmarks/run.py``: a minute of training here, or a few seconds of a small network."""
     out.mkdir(parents=True, exist_ok=True)
     case = out / "gpu_eand_arn_case.npz"
-    prepare(case, 11, smoke=smoke)
+    prepare(case, 11)
     small = ["--seconds", "2", "--every", "1", "--width", "16", "--blocks", "1"] if smoke else ["--width", "48"]
     return run(options_of([str(case), "--out", str(out), *small]))
 

@@ -49,10 +49,11 @@ def dense_factor(image) -> np.ndarray:
 def test_samples_have_the_spread_of_the_exact_posterior():
     image = imaged()
     factor = dense_factor(image)
-    exact = np.sqrt(np.diag(np.linalg.inv(factor.T @ factor)))[: image.u.size].reshape(image.u.shape)
-    found = laplace(image, samples=60, iterations=400).potential.values / 100.0
-    assert np.median(found / exact) == pytest.approx(1.0, abs=0.03)
-    assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.7
+    precision = factor.T @ factor + np.eye(factor.shape[1]) / spreads.PRIOR**2
+    exact = np.sqrt(np.diag(np.linalg.inv(precision)))[: image.u.size].reshape(image.u.shape)
+    found = laplace(image, samples=24).potential.values / 100.0
+    assert np.median(found / exact) == pytest.approx(1.0, abs=0.06)
+    assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.95
 
 
 def test_the_precision_is_that_of_the_cost():
@@ -92,7 +93,7 @@ def small(steps: int = 60, **more) -> SeparableArn:
 
 def test_members_are_trained_as_each_would_be_alone():
     """All members at once give what the perturbed cost gives one by one."""
-    w, solver = wave(), small(steps=20, seed=3)
+    w, solver = wave(), small(steps=8, seed=3)
     prepared = CELLS.prepare(w.operator, w.recording)
     draws = spreads._noise(prepared.cost, 0.3, 3, 2)
     alone = []
@@ -235,11 +236,14 @@ def test_courses_at_different_weights_say_nothing():
     """While tau still falls the cost rises, and that is no sign of convergence."""
     w = wave()
     prepared = CELLS.prepare(w.operator, w.recording)
-    schedule = Schedule(steps=10, rate=0.01, tolerances=(1.0, 0.1), annealed=1.0, courses=2)
+    schedule = Schedule(steps=10, rate=1e-6, tolerances=(1.0, 0.001), annealed=1.0, courses=2)
+    loose = replace(prepared.cost, data=prepared.cost.matrix @ prepared.u)
+    trained = train(FreeFields(prepared.u, prepared.v), loose, replace(schedule, annealed=0.9, courses=1))
+    assert trained.history.tolerance[-1] == pytest.approx(0.001)
+    halfway = train(FreeFields(prepared.u, prepared.v), loose, replace(schedule, tolerances=(1.0, 1e-9), courses=2))
+    assert halfway.history.tolerance[-1] < halfway.history.tolerance[9]
+    assert halfway.converged is False
     stuck = replace(prepared.cost, data=2 * prepared.cost.data)
-    trained = train(FreeFields(prepared.u, prepared.v), prepared.cost, schedule)
-    assert trained.history.tolerance[-1] < trained.history.tolerance[9]
-    assert trained.converged is False
     held = train(FreeFields(prepared.u, prepared.v), stuck, schedule)
     assert (held.history.tolerance == 1.0).all()
 
@@ -247,7 +251,7 @@ def test_courses_at_different_weights_say_nothing():
 def test_no_physics_is_an_infinite_tolerance():
     w = wave()
     prepared = CELLS.prepare(w.operator, w.recording)
-    schedule = Schedule(steps=30, tolerances=(np.inf, np.inf))
+    schedule = Schedule(steps=60, rate=0.03, tolerances=(np.inf, np.inf))
     trained = train(FreeFields(prepared.u, prepared.v), prepared.cost, schedule)
     n = prepared.cost.data.size
     assert trained.history.cost == pytest.approx(0.5 * n * trained.history.chi2, rel=1e-4)

@@ -114,7 +114,7 @@ def error_figure(rows: Sequence[Row]) -> "Figure":
 
 
 def _within(value: float, limits: tuple[float, float]) -> bool:
-    return limits[0] <= value <= limits[1]
+    return bool(limits[0] <= value <= limits[1])
 
 
 def _picture(figure: "Figure", alt: str) -> str:

@@ -48,7 +48,7 @@ class Checkpoint:
             return None
         leaves, structure = jax.tree.flatten(like)
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 if str(file["mark"]) != self.mark or len(file.files) != len(leaves) + 1:
                     return None
                 return jax.tree.unflatten(structure, [file[f"leaf{k}"] for k in range(len(leaves))])

@@ -278,11 +278,14 @@ class Cost(eqx.Module):
 
 
 class Perturbation(eqx.Module):
-    """What data and residuals are moved by: rotated data per standard deviation, and r_u and r_v."""
+    """What data and residuals are moved by: rotated data per standard deviation, and r_u and r_v.
 
-    data: Float[Array, "r t"]
-    r_u: Float[Array, "n t"]
-    r_v: Float[Array, "n t"]
+    For all members of an ensemble together the members come first.
+    """
+
+    data: Float[Array, "*k r t"]
+    r_u: Float[Array, "*k n t"]
+    r_v: Float[Array, "*k n t"]
 
 
 class Parts(eqx.Module):

@@ -3,10 +3,11 @@
 Laplace: about a minimum (u, v) of the cost J = 1/2 |F(u, v)|^2, F data misfit and residuals each per standard
 deviation, the posterior is nearly normal with precision F'^T F'. A sample x of it solves the linear least squares
 
-    min |F' x - e|^2,  e ~ N(0, I),
+    min |F' x - e|^2 + |x / s - e'|^2,  e, e' ~ N(0, I),
 
-by conjugate gradients with products by F' and its transpose only; no matrix is formed. What the image is made of
-(network or free fields) does not matter: it is the uncertainty of the fields.
+by conjugate gradients with products by F' and its transpose only; no matrix is formed. s = 0.5 (model unit) says that
+potentials lie between rest and peak; without it directions that neither data nor equations see would have no bound.
+What the image is made of (network or free fields) does not matter: it is the uncertainty of the fields.
 
 Ensembles: the solver is run on data and residuals perturbed by their assumed noise, from other random weights, all
 members at once (`jax.vmap`). For a linear model this samples the posterior too (randomize then optimize; Bardsley,
@@ -31,6 +32,9 @@ from einthoven.inverse.physics.training import Trained, train_members
 from einthoven.inverse.physics.weak import FreeFields
 
 Number = float | int
+
+#: Prior standard deviation of both fields about the image, model unit.
+PRIOR = 0.5
 
 #: Random vectors for the diagonal of the precision, which preconditions the conjugate gradients.
 PROBES = 16
@@ -75,6 +79,7 @@ def coverage(
 def laplace(
     image: Imaged,
     *,
+    tolerance: Number | None = None,
     samples: int = 16,
     iterations: int = 150,
     seed: int = 0,
@@ -86,6 +91,8 @@ def laplace(
     ----------
     image
         As found by a solver of this package.
+    tolerance
+        Standard deviation of the residuals; default the image's own tau.
     samples
         How many; the standard deviation is known to about 1 / sqrt(2 samples).
     iterations
@@ -102,7 +109,8 @@ def laplace(
     """
     if samples < 2:
         raise InputError(f"a spread needs at least 2 samples; got {samples!r}.")
-    prepared, tolerance = image.prepared, image.reconstruction.weight
+    prepared = image.prepared
+    tolerance = image.reconstruction.weight if tolerance is None else tolerance
     dtype = prepared.u.dtype
     point = jnp.asarray(image.u, dtype), jnp.asarray(image.v, dtype)
     keys = jax.random.split(jax.random.key(seed), samples + 1)
@@ -187,14 +195,15 @@ def _misfit(cost: Cost, tolerance: Any, fields: Any, *, pushing: bool = False) -
 
 
 def _normal(cost: Cost, point: Any, tolerance: Any, x: Any) -> Any:
-    """F'^T F' x."""
+    """The precision times x: F'^T F' x + x / s^2."""
     _, pushed = jax.jvp(partial(_misfit, cost, tolerance, pushing=True), (point,), (x,))
-    return jax.vjp(partial(_misfit, cost, tolerance), point)[1](pushed)[0]
+    (pulled,) = jax.vjp(partial(_misfit, cost, tolerance), point)[1](pushed)
+    return tuple(p + a / PRIOR**2 for p, a in zip(pulled, x, strict=True))
 
 
 @eqx.filter_jit
 def _preconditioner(cost: Cost, point: Any, tolerance: Any, key: Any) -> Any:
-    """Diagonal of F'^T F', estimated with random signs."""
+    """Diagonal of the precision, estimated with random signs."""
 
     def one(total: Any, key: Any) -> tuple[Any, None]:
         keys = jax.random.split(key)
@@ -212,8 +221,11 @@ def _preconditioner(cost: Cost, point: Any, tolerance: Any, key: Any) -> Any:
 def _sample(cost: Cost, point: Any, tolerance: Any, scale: Any, key: Any, iterations: int) -> Any:
     """One sample, by preconditioned conjugate gradients."""
     value, back = jax.vjp(partial(_misfit, cost, tolerance), point)
-    noise = tuple(jax.random.normal(k, x.shape, x.dtype) for k, x in zip(jax.random.split(key, 3), value, strict=True))
-    (wanted,) = back(noise)
+    noise = [
+        jax.random.normal(k, x.shape, x.dtype) for k, x in zip(jax.random.split(key, 5), (*value, *point), strict=True)
+    ]
+    (pulled,) = back(tuple(noise[:3]))
+    wanted = tuple(p + e / PRIOR for p, e in zip(pulled, noise[3:], strict=True))
     product = partial(_normal, cost, point, tolerance)
     found, _ = jax.scipy.sparse.linalg.cg(
         product,
