@@ -123,9 +123,8 @@ def _run(case: str, settings: "ImagingSettings", out: Path, *, page: bool, json:
 def show(result: "ImagingResult", *, title: str | None = None) -> None:
     """Print the comparison, what the errors refer to, and what the gate says."""
     rows = [picture.metrics for picture in result.images]
-    if title is None:
-        console.say(f"{result.case.name}: {result.recording!r}")
-    console.table(rows, COLUMNS, title=title)
+    console.say(title or f"{result.case.name}: {result.recording!r}")
+    console.table(rows, COLUMNS, title=None)
     console.say(summary(rows))
     for row in rows:
         if "verdict" in row:
@@ -148,6 +147,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 def gate_line(row: dict[str, Any]) -> str:
     """One line about a method with cell physics: whether its image was accepted, and what is shown if not."""
+    if row["verdict"].startswith("gate switched off"):
+        return f"{row['method']}: {row['verdict']}."
     if row["accepted"]:
         return f"{row['method']}: accepted ({row['verdict']})."
     return f"{row['method']}: not accepted ({row['verdict']}); it {row['rule']}."

@@ -203,11 +203,11 @@ def _method(image: Imaging, truth: np.ndarray | None, centered: bool, stride: in
 
 def _physics(physics: PhysicsImaging, stride: int) -> dict[str, Any]:
     """What the page says of an image by cell physics: verdict, training, foci, error bars."""
-    spread = physics.spread
+    spread, gate = physics.spread, physics.gate
     return {
         "accepted": physics.verdict.accepted,
         "verdict": physics.verdict.reason,
-        "gate": {"least": physics.gate.least, "most": physics.gate.most, "tolerance": physics.gate.tolerance},
+        "gate": None if gate is None else {"least": gate.least, "most": gate.most, "tolerance": gate.tolerance},
         "history": None if physics.history is None else thinned(physics.history),
         "foci": [{"place": [float(x) for x in f.position], "onset": float(f.onset)} for f in physics.foci],
         "spread": None if spread is None else quantized(spread.potential.values[:, ::stride]),

@@ -93,18 +93,21 @@ def image_with_physics(
     if folder is not None and isinstance(solver, CellSolver):
         solver = solver.keeping(folder / f".{solver.name}.checkpoint.npz")
     operator, recording = data
-    if settings.gate:
-        found, image, verdict = Gated(solver).image(operator, recording)
+    gate = Gate() if settings.gate else None
+    if gate is not None:
+        found, image, verdict = Gated(solver, gate).image(operator, recording)
     else:
         image = solver.image(operator, recording)
-        found, verdict = image.reconstruction, Verdict(True, "the gate was switched off")
+        found = image.reconstruction
+        told = Gate().judge(found.diagnostics["chi2"], found.weight)
+        verdict = Verdict(True, f"gate switched off; {told.reason}")
     if found.diagnostics.get("interrupted"):
-        return found, PhysicsImaging(image, _cut_short(verdict, found), None, Gate())
+        return found, PhysicsImaging(image, _cut_short(verdict, found), None, gate)
     try:
         spread = _error_bars(image, progress) if settings.error_bars == "laplace" and verdict.accepted else None
     except KeyboardInterrupt:
         found, spread = replace(found, diagnostics={**found.diagnostics, "interrupted": 1.0}), None
-    return found, PhysicsImaging(image, verdict, spread, Gate())
+    return found, PhysicsImaging(image, verdict, spread, gate)
 
 
 def _error_bars(image: Imaged | FocalImage, progress: Progress) -> Spread | None:

@@ -28,13 +28,13 @@ class PhysicsImaging:
     spread
         Error bars, or None.
     gate
-        The bounds.
+        The bounds; None where the gate was switched off.
     """
 
     image: Imaged | FocalImage
     verdict: Verdict
     spread: Spread | None
-    gate: Gate
+    gate: Gate | None
 
     @property
     def history(self) -> History | None:

@@ -318,15 +318,15 @@
     Object.assign(charts.curve.options, { xLabel: "Step", yLabel: "chi2", xLog: false, yLog: true, xTight: true, readout: atStep(method) });
     Object.assign(charts.criterion.options, { xLabel: "Step", yLabel: "Residual of the physics", xLog: false, yLog: true, readout: atStep(method) });
     $("curve-title").textContent = "Training: misfit of the data";
-    $("curve-line").textContent = `${method.name}; chi2 of noise is 1, shaded: what the gate accepts`;
+    $("curve-line").textContent = `${method.name}; chi2 of noise is 1${gate ? ", shaded: what the gate accepts" : ""}`;
     charts.curve.set([
-      { x, y: level(gate.most), low: level(gate.least), color: css("--best-text"), alpha: 0.25, kind: "band" },
+      ...(gate ? [{ x, y: level(gate.most), low: level(gate.least), color: css("--best-text"), alpha: 0.25, kind: "band" }] : []),
       { x, y: history.chi2, color: method.color, width: 1.6 },
     ]);
     $("criterion-title").textContent = "Training: weight of the physics";
-    $("criterion-line").textContent = `line: tau, the residual assumed; dots: its root mean square; dashes: the gate's ${gate.tolerance}`;
+    $("criterion-line").textContent = `line: tau, the residual assumed; dots: its root mean square${gate ? `; dashes: the gate's ${gate.tolerance}` : ""}`;
     charts.criterion.set([
-      { x, y: level(gate.tolerance), color: css("--muted"), width: 1, dash: [5, 4] },
+      ...(gate ? [{ x, y: level(gate.tolerance), color: css("--muted"), width: 1, dash: [5, 4] }] : []),
       { x, y: history.physics, color: method.color, width: 1.6, dash: [2, 2] },
       { x, y: history.tolerance, color: method.color, width: 2.2 },
     ]);
@@ -469,19 +469,21 @@
     const judged = methods.filter((m) => m.physics);
     $("gate-card").hidden = !judged.length;
     if (!judged.length) return;
-    const { least, most, tolerance } = judged[0].physics.gate;
-    $("gate-line").textContent = `an image is accepted where chi2 ends between ${least} and ${most}, as noise would, and tau at ${tolerance} at most; otherwise the classical one is shown`;
+    const { least, most, tolerance } = judged[0].physics.gate ?? {};
+    if (least !== undefined) $("gate-line").textContent = `an image is accepted where chi2 ends between ${least} and ${most}, as noise would, and tau at ${tolerance} at most; otherwise the classical one is shown`;
     for (const m of judged) {
       const line = $("verdicts").appendChild(document.createElement("li")), fallback = FALLBACK.exec(m.rule);
       const dot = line.appendChild(document.createElement("i"));
       dot.className = "key";
       dot.style.background = m.color;
       line.appendChild(document.createElement("b")).textContent = m.name;
-      addPill(line, m.physics.accepted ? "accepted" : "not accepted", m.physics.accepted ? "good" : "");
+      if (m.physics.gate) addPill(line, gateWord(m), m.physics.accepted ? "good" : "");
       const shown = fallback ? `; the maps show ${fallback[1]} (${ruleName(fallback[2])})` : "";
       line.appendChild(document.createElement("span")).textContent = m.physics.verdict + shown + foci(m.physics.foci);
     }
   }
+
+  function gateWord({ physics }) { return !physics.gate ? "switched off" : physics.accepted ? "accepted" : "not accepted"; }
 
   function foci(list) {
     const one = ({ place, onset }) => `(${place.map((v) => number(v, 0)).join(", ")}) mm at ${number(onset, 0)} ms`;
@@ -513,7 +515,7 @@
     fact("Method", method.name);
     const accepted = method.physics?.accepted;
     if (!(accepted && method.rule === "bic")) fact("Weight", `${ruleName(method.rule)}, ${method.rule === "annealed" ? "tau" : "\u03bb"} = ${significant(method.weight)}`);
-    if (method.physics) fact("Gate", accepted ? "accepted" : "not accepted");
+    if (method.physics) fact("Gate", gateWord(method));
     fact("Weight chosen", method.saw_truth ? "with the truth" : "without the truth");
     if (typeof scores.relative_error === "number") fact("Relative error", number(scores.relative_error, 3));
     if (typeof scores.correlation === "number") fact("Correlation", number(scores.correlation, 3));
