@@ -1,4 +1,4 @@
-"""Image a simulated wave with cell physics, a simulated beat, and the measured Utah beat wherever its data can be had."""
+"""Image a simulated wave with cell physics, a simulated beat, and the measured Utah beat if its data can be had."""
 
 import argparse
 import sys
