@@ -79,6 +79,7 @@ def image_case(
         If the case has no recording, or settings do not fit it.
     """
     methods = checked_methods(settings)
+    own = own_configurations(methods)
     source = case.source(settings.quantity)
     check_physics(methods, settings, source)
     recording = select_data(case, settings)
@@ -122,7 +123,7 @@ def image_case(
             "machine": machine(),
             "checksums": case_checksums(case),
             "data": dict(case.info),
-            **own_configurations(methods),
+            **own,
         },
         not_run=tuple(solver_name(method) for method in methods[len(images) :]),
     )
