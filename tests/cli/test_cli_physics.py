@@ -45,9 +45,9 @@ def test_verdicts_files_and_settings(einthoven, sphere_wave, tmp_path):
     lines = outcome.out.splitlines()
     assert max(map(len, lines)) <= 140
     assert re.search(r"residual +chi2 +seconds", lines[1])
-    assert "good: accepted (chi2 is" in outcome.out
+    assert "good: accepted, chi2 is" in outcome.out
     refused = next(line for line in lines if line.startswith("hasty: "))
-    assert re.fullmatch(r"hasty: not accepted \(.*\); it fell back on stre, discrepancy\.", refused)
+    assert re.fullmatch(r"hasty: not accepted, .*; it fell back on stre, discrepancy\.", refused)
     assert {"training.csv", "metrics.json", "run.toml"} <= {entry.name for entry in out.iterdir()}
     run = tomllib.loads((out / "run.toml").read_text())["settings"]
     assert (run["extracellular"], run["diffusivity"], run["gate"]) == (True, 4.5, True)
@@ -149,7 +149,7 @@ def test_what_is_said_of_weights_and_gates():
     assert summary([physics, classical]).startswith("No truth to compare with. Weights chosen by lcurve from the")
     assert "lcurve" not in summary([physics])
     assert gate_line({**physics, "verdict": "gate switched off; tau"}) == "strong: gate switched off; tau."
-    assert gate_line(physics) == "strong: accepted (chi2 is 1.000)."
+    assert gate_line(physics) == "strong: accepted, chi2 is 1.000."
 
 
 def test_progress_shows_the_remark_beside_its_bar(monkeypatch):

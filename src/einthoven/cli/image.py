@@ -150,8 +150,8 @@ def gate_line(row: dict[str, Any]) -> str:
     if row["verdict"].startswith("gate switched off"):
         return f"{row['method']}: {row['verdict']}."
     if row["accepted"]:
-        return f"{row['method']}: accepted ({row['verdict']})."
-    return f"{row['method']}: not accepted ({row['verdict']}); it {row['rule']}."
+        return f"{row['method']}: accepted, {row['verdict']}."
+    return f"{row['method']}: not accepted, {row['verdict']}; it {row['rule']}."
 
 
 def interruption(result: "ImagingResult") -> str:
