@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from physics_cases import SIGMA, wave
 
 from einthoven.core import InputError, LeadSystem
 from einthoven.inverse import Fixed, Tikhonov
 from einthoven.inverse.held_out import held_out_leads
+from physics_cases import SIGMA, wave
 
 
 def test_the_noise_is_found():

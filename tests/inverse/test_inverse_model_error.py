@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from physics_cases import SIGMA, relative_error, wave
 
 from einthoven.core import Electrodes, GeometryError, InputError, LeadSystem, Recording, Region, VolumeConductor
 from einthoven.forward import bem
@@ -17,6 +16,7 @@ from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.focal_fit import FocalPriors
 from einthoven.inverse.physics.focal_search import FocalSearch
 from einthoven.inverse.physics.strong import StrongConstraint
+from physics_cases import SIGMA, relative_error, wave
 
 HEART = sphere(30.0, subdivisions=2, name="heart")
 SKIN = ellipsoid((60.0, 75.0, 90.0), subdivisions=2, name="skin")

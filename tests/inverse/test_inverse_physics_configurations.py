@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from physics_cases import SIGMA, wave
 
 from einthoven.core import InputError
 from einthoven.inverse.physics.eand_arn import PointwiseArn, SeparableArn
@@ -14,6 +13,7 @@ from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.network import Block, Blocks
 from einthoven.inverse.physics.p_dl import PDL
 from einthoven.inverse.physics.registry import configurations, configured, make_physics_solver
+from physics_cases import SIGMA, wave
 
 CELLS = CellPhysics(sigma=SIGMA, extracellular=True)
 

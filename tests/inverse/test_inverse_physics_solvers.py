@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from physics_cases import DIFFUSIVITY, SIGMA, relative_error, wave
 
 from einthoven.core import ForwardOperator, InputError, LeadSystem, Recording, Solver
 from einthoven.geometry.generators import sphere
@@ -30,6 +29,7 @@ from einthoven.inverse.physics.waves import (
 )
 from einthoven.inverse.physics.weak import FreeFields, WeakConstraint
 from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
+from physics_cases import DIFFUSIVITY, SIGMA, relative_error, wave
 
 #: A plane front on this coarse mesh is slow: D of its speed is above the true one.
 CELLS = CellPhysics(sigma=SIGMA, extracellular=True, diffusivity=4.7)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from physics_cases import SIGMA, relative_error, wave
 
 from einthoven.core import InputError, Recording
 from einthoven.inverse import Discrepancy, Stre
@@ -20,6 +19,7 @@ from einthoven.inverse.physics.p_dl import PDL
 from einthoven.inverse.physics.spread import Spread, coverage, ensemble, laplace
 from einthoven.inverse.physics.training import Schedule, train
 from einthoven.inverse.physics.weak import FreeFields, WeakConstraint
+from physics_cases import SIGMA, relative_error, wave
 
 CELLS = CellPhysics(sigma=SIGMA, extracellular=True, diffusivity=4.0)
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 import jax
 import numpy as np
 import pytest
-from physics_cases import SIGMA, relative_error, wave
 
 from einthoven.core import InputError, LeadSystem, Recording, Solver
 from einthoven.geometry.generators import sphere
@@ -24,6 +23,7 @@ from einthoven.inverse.physics.strong_weak import StrongWeak
 from einthoven.inverse.physics.training import Schedule
 from einthoven.inverse.physics.waves import clocked, imaging_cells
 from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
+from physics_cases import SIGMA, relative_error, wave
 
 CELLS = CellPhysics(sigma=SIGMA, extracellular=True)
 OTHERS = MitchellSchaeffer2003(gate_width=0.02)

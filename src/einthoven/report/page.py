@@ -7,15 +7,18 @@ import numpy as np
 
 from einthoven.core import Recording, Surface
 from einthoven.core.recording import QUANTITIES
+from einthoven.inverse.physics.training import History
 from einthoven.report.encoding import packed, quantized, script_json
 from einthoven.report.skin import map_weights
 from einthoven.report.template import SHARED, filled, write_page_text
-from einthoven.studies.results import Imaging, ImagingResult
+from einthoven.studies.results import Imaging, ImagingResult, PhysicsImaging
 
 #: Samples (sites x frames, all methods) a page holds at most; beyond it only every k-th frame is shown.
 MAX_SAMPLES = 6_000_000
 #: Fewer leads with a known place than this make no map.
 MIN_MAP_LEADS = 8
+#: Steps of a training that a page shows at most.
+MAX_STEPS = 400
 _ASSETS = (*SHARED, "page.js")
 
 
@@ -82,7 +85,8 @@ def page_data(result: ImagingResult) -> dict[str, Any]:
 
 def frame_stride(result: ImagingResult) -> int:
     """Return k: every k-th frame is kept so that the page holds at most `MAX_SAMPLES` samples."""
-    n_maps = len(result.images) + (result.truth is not None)
+    spreads = [image.physics is not None and image.physics.spread is not None for image in result.images]
+    n_maps = len(result.images) + sum(spreads) + (result.truth is not None)
     per_frame = result.source.surface.n_points * n_maps + result.recording.n_sites * (len(result.images) + 1)
     return max(1, -(-per_frame * result.recording.n_times // MAX_SAMPLES))
 
@@ -193,7 +197,30 @@ def _method(image: Imaging, truth: np.ndarray | None, centered: bool, stride: in
         "activation": _optional(image.activation),
         "curve": _curve(image),
         "diagnostics": dict(found.diagnostics),
+        "physics": None if image.physics is None else _physics(image.physics, stride),
     }
+
+
+def _physics(physics: PhysicsImaging, stride: int) -> dict[str, Any]:
+    """What the page says of an image by cell physics: verdict, training, foci, error bars."""
+    spread, gate = physics.spread, physics.gate
+    return {
+        "accepted": physics.verdict.accepted,
+        "verdict": physics.verdict.reason,
+        "gate": None if gate is None else {"least": gate.least, "most": gate.most, "tolerance": gate.tolerance},
+        "history": None if physics.history is None else thinned(physics.history),
+        "foci": [{"place": [float(x) for x in f.position], "onset": float(f.onset)} for f in physics.foci],
+        "spread": None if spread is None else quantized(spread.potential.values[:, ::stride]),
+        "activation_spread": _optional(physics.activation_spread),
+    }
+
+
+def thinned(history: History) -> dict[str, list[float]]:
+    """Course of a training at `MAX_STEPS` steps at most, the first and the last among them, six digits each."""
+    n = len(history.cost)
+    kept = np.unique(np.linspace(0, n - 1, min(n, MAX_STEPS)).round().astype(int))
+    columns = {name: [float(f"{v:.6g}") for v in values[kept]] for name, values in history._asdict().items()}
+    return {"step": [float(k + 1) for k in kept], **columns}
 
 
 def _curve(image: Imaging) -> dict[str, Any] | None:

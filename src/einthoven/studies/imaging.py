@@ -24,11 +24,20 @@ from einthoven.metrics import (
     scoring_reference,
 )
 from einthoven.studies.forward import build_operator
-from einthoven.studies.physics_imaging import image_with_physics, is_physics
+from einthoven.studies.physics_imaging import (
+    check_physics,
+    image_with_physics,
+    is_physics,
+    own_configurations,
+    solver_name,
+)
 from einthoven.studies.provenance import case_checksums, machine, versions
 from einthoven.studies.results import Imaging, ImagingResult
 from einthoven.studies.saved_operator import operator_checksum, saved_operator
 from einthoven.studies.settings import ImagingSettings
+
+#: Entry of `Case.info`: activation is a steepest upstroke, where heart-surface potentials stand for the excitation.
+UPSTROKE = ("activation", "upstroke")
 
 #: Activation is searched this far (ms) before and after the QRS complex of the leads.
 QRS_MARGIN = 10.0
@@ -61,7 +70,8 @@ def image_case(
     Returns
     -------
     ImagingResult
-        Referenced operator and data, one `Imaging` per method, scores against the truth if there is one.
+        Referenced operator and data, one `Imaging` per method, scores against the truth if there is one. Ctrl-C leaves
+        out the methods that are not done, and is raised again where none is; a training that it ends keeps its best.
 
     Raises
     ------
@@ -69,7 +79,9 @@ def image_case(
         If the case has no recording, or settings do not fit it.
     """
     methods = checked_methods(settings)
+    own = own_configurations(methods)
     source = case.source(settings.quantity)
+    check_physics(methods, settings, source)
     recording = select_data(case, settings)
     steps = len(methods) + 1
     progress("imaging", 0, steps)
@@ -81,10 +93,16 @@ def image_case(
     operator = referenced_operator(built, recording)
     operator_seconds = time.perf_counter() - start
     progress("imaging", 1, steps)
-    truth = scoring_truth(source, recording)
+    upstroke = case.info.get(UPSTROKE[0]) == UPSTROKE[1]
+    truth = scoring_truth(source, recording, upstroke=upstroke)
     images = []
     for count, method in enumerate(methods):
-        images.append(_image(method, settings, (operator, recording), truth, (folder, progress)))
+        try:
+            images.append(_image(method, settings, (operator, recording), truth, (folder, progress)))
+        except KeyboardInterrupt:
+            if not images:
+                raise
+            break
         progress("imaging", count + 2, steps)
         if images[-1].metrics.get("interrupted"):
             break
@@ -105,7 +123,9 @@ def image_case(
             "machine": machine(),
             "checksums": case_checksums(case),
             "data": dict(case.info),
+            **own,
         },
+        not_run=tuple(solver_name(method) for method in methods[len(images) :]),
     )
 
 
@@ -115,9 +135,14 @@ def checked_methods(settings: ImagingSettings) -> tuple[str, ...]:
         raise InputError("methods must name at least one inverse method; got none. Example: --method tikhonov2.")
     if settings.rule != "oracle":
         make_rule(settings.rule, gamma=settings.gamma, sigma=settings.sigma_mv)
-    for method in settings.methods:
+    methods = tuple(dict.fromkeys(settings.methods))
+    for method in methods:
         check_method(method)
-    return tuple(dict.fromkeys(settings.methods))
+    called = [solver_name(method) for method in methods]
+    twice = next((name for name in called if called.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two methods are called {twice!r}, and results go by that name; rename one of the files.")
+    return methods
 
 
 def check_method(method: str) -> None:
@@ -182,14 +207,18 @@ def referenced_operator(operator: ForwardOperator, recording: Recording) -> Forw
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Measured potentials in the scoring reference and their activation times; both None where there is no truth."""
+    """Measured potentials in the scoring reference and their activation times; both None where there is no truth.
+
+    `upstroke` says how activation shows in potentials of this case, as in `activation_map`.
+    """
 
     reference: str
+    upstroke: bool
     potentials: Recording | None = None
     activation: np.ndarray | None = None
 
 
-def scoring_truth(source: Source, recording: Recording) -> Truth:
+def scoring_truth(source: Source, recording: Recording, *, upstroke: bool = False) -> Truth:
     """Return the truth at the recording's frames in the scoring reference.
 
     Referenced leads cannot see a constant on the heart, and no lead the mean of a transmembrane potential: the mean
@@ -197,7 +226,7 @@ def scoring_truth(source: Source, recording: Recording) -> Truth:
     """
     reference = MEAN_REMOVED if source.quantity == "vm" else scoring_reference(recording)
     if source.truth is None:
-        return Truth(reference)
+        return Truth(reference, upstroke)
     near = np.abs(source.truth.times[:, None] - recording.times).min(axis=1) < 1e-3 * max(recording.dt, 1e-3)
     if near.sum() != recording.n_times:
         raise InputError(
@@ -206,11 +235,17 @@ def scoring_truth(source: Source, recording: Recording) -> Truth:
         )
     truth = replace(source.truth, values=source.truth.values[:, near], times=recording.times)
     potentials = truth if reference == ABSOLUTE else remove_mean(truth)
-    return Truth(reference, potentials, activation_map(truth, recording, source.surface))
+    lat = activation_map(truth, recording, source.surface, upstroke=upstroke)
+    return Truth(reference, upstroke, potentials, lat)
 
 
-def activation_map(potentials: Recording, recording: Recording, surface: Surface) -> np.ndarray:
+def activation_map(
+    potentials: Recording, recording: Recording, surface: Surface, *, upstroke: bool = False
+) -> np.ndarray:
     """Local activation times (ms) at the potentials' sites, within the QRS complex of the recording.
+
+    The steepest descent of extracellular potentials, the steepest upstroke of transmembrane ones and of all where
+    `upstroke` is true.
 
     Where the potentials cover all nodes of the surface, neighbors help each other
     (`einthoven.signals.spatiotemporal_activation_times`); else every site's steepest descent stands alone.
@@ -221,6 +256,8 @@ def activation_map(potentials: Recording, recording: Recording, surface: Surface
     from einthoven.signals import activation_times, spatiotemporal_activation_times
     from einthoven.signals.artifacts import bridge_artifacts, stimulus_artifacts
 
+    if upstroke:
+        potentials = replace(potentials, quantity="vm")
     spikes = stimulus_artifacts(recording)
     potentials = bridge_artifacts(potentials, spikes)
     window = qrs_window(bridge_artifacts(recording, spikes))
@@ -278,7 +315,11 @@ def _image(
         how = method if is_physics(method) else f"{method} with {settings.rule}"
         raise InputError(f"{how}: {problem}") from problem
     seconds = time.perf_counter() - start
-    lat = None if operator.source is None else activation_map(found.estimate, recording, operator.source)
+    lat = (
+        None
+        if operator.source is None
+        else activation_map(found.estimate, recording, operator.source, upstroke=truth.upstroke)
+    )
     metrics: dict[str, Any] = {
         "method": found.method,
         "rule": found.rule,
@@ -297,6 +338,7 @@ def _image(
     }
     if physics is not None:
         metrics |= {"accepted": physics.verdict.accepted, "verdict": physics.verdict.reason}
+        metrics["interrupted"] = bool(metrics.get("interrupted"))
     return Imaging(found, metrics, lat, physics)
 
 

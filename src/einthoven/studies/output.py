@@ -24,6 +24,9 @@ from einthoven.studies.results import ImagingResult
 #: Written last and removed first: a folder that has it is complete.
 SEAL = "metrics.json"
 
+#: What `write_imaging` writes only sometimes: removed where it would be an earlier run's.
+SOMETIMES = ("training.csv", "foci.csv", "report.html")
+
 
 @contextmanager
 def staged(folder: Path, *, seal: str = SEAL, owned: Sequence[str] = ()) -> Iterator[Path]:
@@ -58,14 +61,19 @@ def staged(folder: Path, *, seal: str = SEAL, owned: Sequence[str] = ()) -> Iter
 
 def make_folder(folder: Path) -> None:
     """Make a folder for results if it is not there; raises `InputError` if it cannot be one."""
-    if not str(folder).strip() or folder == Path():
-        raise InputError("--out must name a folder; got nothing, or the current folder. Example: --out out/mine.")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: --out must be a folder; this is a file.")
+    check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InputError(f"{folder}: cannot be written ({problem.strerror}); choose another --out.") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `InputError` if a folder for results cannot be one, without making it."""
+    if not str(folder).strip() or folder == Path():
+        raise InputError("--out must name a folder; got nothing, or the current folder. Example: --out out/mine.")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: --out must be a folder; this is a file.")
 
 
 def _remove(path: Path) -> None:
@@ -125,7 +133,7 @@ def write_imaging(
     page: Callable[[ImagingResult, Path], object] | None,
     progress: Progress = silent,
 ) -> dict[str, Path]:
-    """Write metrics, reconstructions, activation maps, the run file and the page.
+    """Write metrics, reconstructions, activation maps, trainings, foci, the run file and the page.
 
     Parameters
     ----------
@@ -144,10 +152,13 @@ def write_imaging(
         File name to path.
     """
     rows = [picture.metrics for picture in result.images]
-    with staged(folder) as stage:
+    with staged(folder, owned=SOMETIMES) as stage:
         write_reconstructions(result, stage / "reconstruction.zarr")
         progress("writing", 1, 3)
         write_activation(result, stage / "activation.csv")
+        for name, found in (("training.csv", training_rows(result)), ("foci.csv", foci_rows(result))):
+            if found:
+                write_rows(stage / name, found)
         (stage / "run.toml").write_text(tomli_w.dumps(without_none(plain(result.provenance))), encoding="utf-8")
         write_rows(stage / "metrics.csv", rows)
         progress("writing", 2, 3)
@@ -160,10 +171,13 @@ def write_imaging(
 
 
 def write_reconstructions(result: ImagingResult, path: Path) -> None:
-    """Write every estimate by method, the recording and the truth as one Zarr store."""
+    """Write every estimate by method, its standard deviation, the recording and the truth as one Zarr store."""
     from einthoven.io.zarr_store import save_zarr
 
     objects: dict[str, Any] = {picture.metrics["method"]: picture.reconstruction for picture in result.images}
+    for picture in result.images:
+        if picture.physics is not None and picture.physics.spread is not None:
+            objects[f"{picture.metrics['method']} spread"] = picture.physics.spread.potential
     objects["recording"] = result.recording
     if result.truth is not None:
         objects["truth"] = result.truth
@@ -171,9 +185,12 @@ def write_reconstructions(result: ImagingResult, path: Path) -> None:
 
 
 def write_activation(result: ImagingResult, path: Path) -> None:
-    """Write one row per node: name, coordinates (mm), activation time (ms) by method and truth."""
+    """Write one row per node: name, coordinates (mm), activation time (ms) by method and truth, its spread."""
     surface = result.source.surface
     columns = {p.metrics["method"]: p.activation for p in result.images if p.activation is not None}
+    for picture in result.images:
+        if picture.physics is not None and picture.physics.activation_spread is not None:
+            columns[f"{picture.metrics['method']}_spread"] = picture.physics.activation_spread
     if result.truth_activation is not None and result.truth is not None:
         position = {name: i for i, name in enumerate(surface.node_names)}
         truth = np.full(surface.n_points, np.nan)
@@ -185,6 +202,30 @@ def write_activation(result: ImagingResult, path: Path) -> None:
         row |= {f"{key}_ms": round(float(v[i]), 3) if np.isfinite(v[i]) else None for key, v in columns.items()}
         rows.append(row)
     write_rows(path, rows)
+
+
+def training_rows(result: ImagingResult) -> list[dict[str, Any]]:
+    """Course of every training, one row per step: cost, chi2, root mean square of the residuals and their tau."""
+    rows = []
+    for picture in result.images:
+        history = None if picture.physics is None else picture.physics.history
+        if history is None:
+            continue
+        names = ("cost", "chi2", "physics_rms", "tolerance")
+        for step, values in enumerate(zip(*history, strict=True), start=1):
+            told = {name: float(f"{value:.6g}") for name, value in zip(names, values, strict=True)}
+            rows.append({"method": picture.metrics["method"], "step": step, **told})
+    return rows
+
+
+def foci_rows(result: ImagingResult) -> list[dict[str, Any]]:
+    """Foci of every wave that was fitted: place (mm) and onset (ms)."""
+    rows = []
+    for picture in result.images:
+        for k, focus in enumerate(() if picture.physics is None else picture.physics.foci, start=1):
+            place = dict(zip(("x_mm", "y_mm", "z_mm"), map(float, focus.position), strict=True))
+            rows.append({"method": picture.metrics["method"], "focus": k, **place, "onset_ms": focus.onset})
+    return rows
 
 
 def write_forward(result: ForwardResult, folder: Path, *, prediction: Recording | None) -> None:

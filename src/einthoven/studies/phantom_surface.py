@@ -167,7 +167,7 @@ def phantom_surface_case(
         sources=(Source(phantom.heart, "hsp", found["heart"]),),
         electrodes=phantom.electrodes(electrodes),
         recording=noisy(clean, noise, seed),
-        info=case_info(what, clean, noise, seed),
+        info={**case_info(what, clean, noise, seed), "activation": "upstroke"},
     )
 
 

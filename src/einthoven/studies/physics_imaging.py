@@ -1,15 +1,17 @@
 """Imaging with cell physics as part of an imaging study: solver, gate, error bars, checkpoint."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from einthoven.core import ForwardOperator, Reconstruction, Recording
+from einthoven.core import ForwardOperator, InputError, Reconstruction, Recording, Source
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.gate import Gate, Gated, Verdict
 from einthoven.inverse.physics.registry import make_physics_solver
 from einthoven.inverse.physics.solver import CellSolver, Imaged
-from einthoven.inverse.physics.spread import laplace
+from einthoven.inverse.physics.spread import Spread, laplace
+from einthoven.inverse.physics.strong import FocalImage
 from einthoven.inverse.physics.waves import imaging_cells
 from einthoven.inverse.registry import METHODS
 from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
@@ -26,6 +28,28 @@ MEMBRANES = {
 def is_physics(method: str) -> bool:
     """Whether a method is one with cell physics (by name or by file) and not a classical one."""
     return method not in METHODS
+
+
+def solver_name(method: str) -> str:
+    """The name under which a method's results go: of a file its stem."""
+    return Path(method).stem if method.endswith(".toml") else method
+
+
+def own_configurations(methods: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """The text of the configurations that are the user's own files, by name, for the provenance; empty without any."""
+    own = {solver_name(m): Path(m).read_text(encoding="utf-8") for m in methods if m.endswith(".toml")}
+    return {"configurations": own} if own else {}
+
+
+def check_physics(methods: tuple[str, ...], settings: ImagingSettings, source: Source) -> None:
+    """Raise `InputError` for cell physics on extracellular potentials that is not forced, before any work is done."""
+    asked = [method for method in methods if is_physics(method)]
+    if asked and source.quantity == "hsp" and not settings.extracellular:
+        raise InputError(
+            f"{asked[0]}: the equations of cells hold for transmembrane potentials, and those on {source.surface.name} "
+            "are extracellular. Choose a transmembrane source (--quantity vm) where the case has one, or a classical "
+            "method; --extracellular forces it, as the imaging papers do."
+        )
 
 
 def cell_physics(settings: ImagingSettings, noise: NoiseCovariance | None = None) -> CellPhysics:
@@ -69,11 +93,30 @@ def image_with_physics(
     if folder is not None and isinstance(solver, CellSolver):
         solver = solver.keeping(folder / f".{solver.name}.checkpoint.npz")
     operator, recording = data
-    if settings.gate:
-        found, image, verdict = Gated(solver).image(operator, recording)
+    gate = Gate() if settings.gate else None
+    if gate is not None:
+        found, image, verdict = Gated(solver, gate).image(operator, recording)
     else:
         image = solver.image(operator, recording)
-        found, verdict = image.reconstruction, Verdict(True, "the gate was switched off")
-    wanted = settings.error_bars == "laplace" and verdict.accepted
-    spread = laplace(image, progress=progress) if wanted and isinstance(image, Imaged) else None
-    return found, PhysicsImaging(image, verdict, spread, Gate())
+        found = image.reconstruction
+        told = Gate().judge(found.diagnostics["chi2"], found.weight)
+        verdict = Verdict(True, f"gate switched off; {told.reason}")
+    if found.diagnostics.get("interrupted"):
+        return found, PhysicsImaging(image, _cut_short(verdict, found), None, gate)
+    try:
+        spread = _error_bars(image, progress) if settings.error_bars == "laplace" and verdict.accepted else None
+    except KeyboardInterrupt:
+        found, spread = replace(found, diagnostics={**found.diagnostics, "interrupted": 1.0}), None
+    return found, PhysicsImaging(image, verdict, spread, gate)
+
+
+def _error_bars(image: Imaged | FocalImage, progress: Progress) -> Spread | None:
+    """Error bars of fields; a wave of foci has none."""
+    return laplace(image, progress=progress) if isinstance(image, Imaged) else None
+
+
+def _cut_short(verdict: Verdict, found: Reconstruction) -> Verdict:
+    """The verdict on an image whose making was interrupted."""
+    steps = found.diagnostics.get("steps")
+    when = f" after {steps:.0f} steps" if steps else ""
+    return Verdict(verdict.accepted, f"interrupted{when}; {verdict.reason}")

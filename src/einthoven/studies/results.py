@@ -1,13 +1,18 @@
 """`ImagingResult`: what an imaging run hands to files, tables and pages."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from einthoven.core import Case, ForwardOperator, Reconstruction, Recording, Source
 from einthoven.inverse.physics.gate import Gate, Verdict
 from einthoven.inverse.physics.solver import Imaged
 from einthoven.inverse.physics.spread import Spread
-from einthoven.inverse.physics.strong import FocalImage
+from einthoven.inverse.physics.strong import FocalImage, Focus
+from einthoven.inverse.physics.training import History
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +28,32 @@ class PhysicsImaging:
     spread
         Error bars, or None.
     gate
-        The bounds.
+        The bounds; None where the gate was switched off.
     """
 
     image: Imaged | FocalImage
     verdict: Verdict
     spread: Spread | None
-    gate: Gate
+    gate: Gate | None
+
+    @property
+    def history(self) -> History | None:
+        """Course of the training; None where nothing was trained."""
+        return self.image.history if isinstance(self.image, Imaged) else None
+
+    @property
+    def foci(self) -> tuple[Focus, ...]:
+        """Where the wave starts; empty where no foci were fitted."""
+        return self.image.foci if isinstance(self.image, FocalImage) else ()
+
+    @cached_property
+    def activation_spread(self) -> Float[np.ndarray, " n"] | None:
+        """Standard deviation of the activation times of the samples, ms; NaN where less than half of them show one."""
+        if self.spread is None:
+            return None
+        times = np.ma.masked_invalid(self.spread.activation)
+        seen = times.count(axis=0) >= max(2, len(times) / 2)
+        return np.where(seen, times.std(axis=0).filled(np.nan), np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +96,8 @@ class ImagingResult:
         Activation times of the truth, ms, or None.
     provenance
         What was run: settings, versions, checksums, seed.
+    not_run
+        Methods that a user's Ctrl-C left out.
     """
 
     case: Case
@@ -82,3 +108,9 @@ class ImagingResult:
     truth: Recording | None = None
     truth_activation: Any = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    not_run: tuple[str, ...] = ()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the run before all methods were done."""
+        return bool(self.not_run) or any(image.metrics.get("interrupted") for image in self.images)

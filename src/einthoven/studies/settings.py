@@ -11,7 +11,7 @@ class ImagingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     methods: tuple[str, ...] = ("tikhonov2",)
-    """Names of inverse methods (`einthoven.inverse.registry.METHODS`)."""
+    """Names of inverse methods: `einthoven.inverse.registry.METHODS`, or cell physics by name or TOML file."""
     rule: str = "lcurve"
     """Name of the weight rule, as on the command line (``lcurve``, ``fixed:0.01``, ...)."""
     gamma: float | None = Field(default=None, gt=0, le=1)

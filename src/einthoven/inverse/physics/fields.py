@@ -381,6 +381,7 @@ def speed_of(estimate: Recording, scale: VoltageScale, cells: Excitation, surfac
     if seen.mean() < 0.1:
         raise InputError(
             f"the estimate to start from shows a front at {int(seen.sum())} of {len(seen)} nodes only, so the "
-            "diffusivity cannot be read off it; is the scale right (mV)? Otherwise give `diffusivity` (mm2/ms)."
+            "diffusivity cannot be read off it; is the scale right (mV), and are these potentials of cells? "
+            "Those outside of cells are a few mV. Otherwise give `diffusivity` (mm2/ms)."
         )
     return conduction_velocity(surface, times).median

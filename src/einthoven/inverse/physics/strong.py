@@ -79,6 +79,11 @@ class FocalImage:
     errors: dict[str, float]
     posed: Posed
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the search."""
+        return bool(self.reconstruction.diagnostics["interrupted"])
+
 
 @dataclass(frozen=True, eq=False)
 class StrongConstraint:
@@ -217,11 +222,13 @@ def with_zero(
     physics, operator, recording
         As for a solver.
     progress
-        Told about the search for the wave that is the start, if one is needed.
+        Told about the search for the wave that is the start, if one is needed; Ctrl-C then is raised again.
     """
     if physics.start is not None or physics.pose(operator, recording).problem.constant_visible:
         return physics
     image = StrongConstraint(physics, progress=progress).image(operator, recording)
+    if image.interrupted:
+        raise KeyboardInterrupt
     diffusivity = image.diffusivity if physics.diffusivity is None else physics.diffusivity
     return replace(physics, start=image.absolute, diffusivity=diffusivity)
 

@@ -36,8 +36,11 @@ class StrongWeak(CellSolver):
     capabilities: ClassVar[Capabilities] = FOCAL
 
     def prepare(self, operator: ForwardOperator, recording: Recording) -> Prepared:
-        """Find the wave of foci, and start from it."""
-        return self.prepare_from(self.strong.within(self).image(operator, recording))
+        """Find the wave of foci, and start from it; Ctrl-C during the search is raised again."""
+        image = self.strong.within(self).image(operator, recording)
+        if image.interrupted:
+            raise KeyboardInterrupt
+        return self.prepare_from(image)
 
     def prepare_from(self, image: FocalImage) -> Prepared:
         """Start and cost for a wave that was found."""

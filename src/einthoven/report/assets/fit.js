@@ -7,10 +7,9 @@
 
 (() => {
   const { Chart, css, significant, number } = Charts;
-  const { $, ACTIVATION_COLORS, POTENTIAL_COLORS, LINE_COLORS, pack, nearest, roundUp, range, scale, placeNow, fill, fact } = Kit;
+  const { $, ACTIVATION_COLORS, POTENTIAL_COLORS, SPREAD_COLORS, LINE_COLORS, pack, nearest, roundUp, range, scale, placeNow, fill, fact } = Kit;
   const data = JSON.parse(document.getElementById("page-data").textContent);
 
-  const SPREAD_COLORS = ["#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"];
   const BEST_COLOR = "#d55e00", SHOWN_COLOR = "#0072b2", LEFT_OVER = "#009e73";
   const DIFFERENCES = Object.values(POTENTIAL_COLORS)[0];
   const MOST_ERRORS = 8;
@@ -73,7 +72,7 @@
       const most = 3 * state.band;
       return { stops: DIFFERENCES, low: -most, high: most, band: state.band / 2, line: line(state.band / 2), down: false };
     }
-    const band = [0.5, 1, 2, 5, 10, 20, 50].find((step) => mostSpread / step <= 10) ?? 100;
+    const band = Kit.bandFor(mostSpread);
     return { stops: SPREAD_COLORS, low: 0, high: Kit.bandedRange(0, mostSpread, band)[1], band, line: line(band), down: false };
   }
 

@@ -15,6 +15,7 @@ const Kit = (() => {
     "Viridis": ["#fde725", "#b5de2b", "#6ece58", "#35b779", "#1f9e89", "#26828e", "#31688e", "#3e4989", "#482878", "#440154"],
     "Rainbow": ["#ff0000", "#ff7f00", "#ffff00", "#7fff7f", "#00ffff", "#007fff", "#0000ff", "#7f00ff"],
   };
+  const SPREAD_COLORS = ["#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"];
   const LINE_COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#8c6d31"];
   const SPEEDS = [10, 25, 50, 100, 250, 500, 1000];
 
@@ -107,6 +108,9 @@ const Kit = (() => {
     const first = Math.floor(low / band + 1e-6) * band;
     return [first, Math.max(first + 2 * band, Math.ceil(high / band - 1e-6) * band)];
   }
+
+  /** A step that divides 0 to `most` into ten bands or less. */
+  function bandFor(most) { return [0.5, 1, 2, 5, 10, 20, 50].find((step) => most / step <= 10) ?? 100; }
 
   // ---- color bars ----------------------------------------------------------------------------------------------------
 
@@ -343,7 +347,7 @@ const Kit = (() => {
   }
 
   return {
-    $, POTENTIAL_COLORS, ACTIVATION_COLORS, LINE_COLORS, SPEEDS, pack, inflated, unpackedBits, nearest, roundUp, range, bandedRange,
+    $, POTENTIAL_COLORS, ACTIVATION_COLORS, SPREAD_COLORS, LINE_COLORS, SPEEDS, pack, inflated, unpackedBits, nearest, roundUp, range, bandedRange, bandFor,
     scale, placeNow, fill, fact, legendEntry, provenance, folded, definitions, words, theme, keys, clock, axes, shape, failed,
   };
 })();

@@ -9,22 +9,30 @@
 
 (() => {
   const { Chart, css, significant, number } = Charts;
-  const { $, POTENTIAL_COLORS, ACTIVATION_COLORS, pack, nearest, roundUp, range, scale, placeNow, fill, fact } = Kit;
+  const { $, POTENTIAL_COLORS, ACTIVATION_COLORS, SPREAD_COLORS, pack, nearest, roundUp, range, scale, placeNow, fill, fact } = Kit;
   const data = JSON.parse(document.getElementById("page-data").textContent);
 
   const RULES = {
     lcurve: "L-curve", gcv: "GCV", rgcv: "robust GCV", creso: "CRESO", ucurve: "U-curve", discrepancy: "discrepancy", oracle: "oracle", fixed: "fixed",
+    annealed: "annealing", bic: "BIC",
   };
+  const FALLBACK = /^fell back on ([^,]+), (.+)$/;
+  /** Half width of the central 90 % of a normal distribution, standard deviations. */
+  const NINETY = 1.645;
   const TRUTH = "truth", TRUTH_NAME = data.truth?.simulated ? "Truth" : "Measured";
 
   // ---- data ----------------------------------------------------------------------------------------------------------
 
-  const ruleName = (rule) => RULES[rule] ?? rule;
+  const ruleName = (rule) => {
+    const fallback = FALLBACK.exec(rule);
+    return fallback ? `fell back on ${fallback[1]}, ${ruleName(fallback[2])}` : RULES[rule] ?? rule;
+  };
   const times = Array.from(pack(data.times).all());
   const nFrames = times.length;
   const methods = data.methods.map((m, i) => ({
     ...m, values: pack(m.values), residual: pack(m.residual), activation: m.activation && pack(m.activation).all(),
     color: Kit.LINE_COLORS[i % Kit.LINE_COLORS.length], label: label(m, i),
+    spread: pack(m.physics?.spread), activationSpread: m.physics?.activation_spread && pack(m.physics.activation_spread).all(),
   }));
   const truth = data.truth && { values: pack(data.truth.values), activation: data.truth.activation && pack(data.truth.activation).all() };
   const recorded = pack(data.leads.recorded);
@@ -37,7 +45,9 @@
   const halfStep = nFrames > 1 ? (times[1] - times[0]) / 2 : 0;
   const decimals = times.length > 1 && (times[1] - times[0]) % 1 > 1e-6 ? 1 : 0;
 
-  function label(method, i) {
+  function label(method, i) { return ownLabel(method, i) + (method.physics && !method.physics.accepted ? " (fell back)" : ""); }
+
+  function ownLabel(method, i) {
     const same = data.methods.filter((m) => m.name === method.name);
     if (same.length === 1) return method.name;
     const rules = same.filter((m) => m.rule === method.rule);
@@ -111,7 +121,8 @@
     const choice = state[side];
     if (choice === null) return null;
     if (choice === TRUTH) return { name: TRUTH_NAME, ...truth };
-    const method = methods[choice === "method" ? state.method : choice];
+    const method = methods[typeof choice === "number" ? choice : state.method];
+    if (choice === "spread") return { name: "Spread", values: method.spread, activation: method.activationSpread };
     if (choice !== "difference") return { ...method, name: method.label };
     return null;
   }
@@ -135,7 +146,7 @@
     const k = state.frame, t = times[k];
     if (!state.activation || stale) for (const side of ["left", "right"]) paintHeart(side, k);
     stale = false;
-    for (const side of ["left", "right"]) if (views[side]) views[side].setFront(state.activation && state[side] !== "difference" ? t + halfStep : null);
+    for (const side of ["left", "right"]) if (views[side]) views[side].setFront(state.activation && isTime(side) ? t + halfStep : null);
     for (const mark of document.querySelectorAll(".scale .now")) placeNow(mark, t);
     if (torso.weights) views.torso.setValues(torsoField(k));
     $("time").textContent = `${number(t, decimals)} ms`;
@@ -144,6 +155,9 @@
     for (const key of ["strip", "node", "lead"]) charts[key].setCursor(t);
     footers();
   }
+
+  /** Whether an activation map of this side shows times, rather than errors or spreads. */
+  function isTime(side) { return state[side] !== "difference" && state[side] !== "spread"; }
 
   function paintHeart(side, k) {
     if (!views[side]) return;
@@ -168,7 +182,8 @@
     for (const side of ["left", "right"]) {
       if (!views[side]) continue;
       const panel = $(`map-${side}`);
-      if (state.activation && state[side] !== "difference") {
+      if (state[side] === "spread") spreadColors(side, panel);
+      else if (state.activation && isTime(side)) {
         const early = ACTIVATION_COLORS[$("activation-colors").value], [low, high] = activationRange();
         views[side].setColors({ palette: Maps.palette(early), low, high, band: state.band, line: state.lines ? state.band : 0 });
         scale(panel, early, { low, high, unit: "ms", band: state.band, down: true });
@@ -180,6 +195,16 @@
         scale(panel, stops, { low: -most, high: most, unit: state.activation ? "ms" : "mV", band });
       }
     }
+  }
+
+  /** Colors of the standard deviation of the chosen method, from 0 up. */
+  function spreadColors(side, panel) {
+    const { values, activation } = shown(side), unit = state.activation ? "ms" : "mV";
+    const most = state.activation ? Math.max(1, range(activation)[1]) : spread(values, 0.998);
+    const step = state.activation ? Kit.bandFor(most) : Charts.linearTicks(0, most, 5).ticks[1], [, high] = Kit.bandedRange(0, most, step);
+    const band = state.activation ? step : 0, ticks = band ? null : Charts.linearTicks(0, high, high / step).ticks;
+    views[side].setColors({ palette: Maps.palette(SPREAD_COLORS), low: 0, high, band, line: state.lines ? step : 0 });
+    scale(panel, SPREAD_COLORS, { low: 0, high, unit, band, ticks });
   }
 
   function contourStep(range) { return range / 6; }
@@ -221,8 +246,11 @@
   function electrogram() {
     const series = methods.map((m, i) => ({ m, i })).filter(({ i }) => drawn(i)).map(({ m, i }) => ({
       x: times, y: m.values.row(state.node), color: m.color, width: i === state.method ? 2.2 : 1.3, alpha: i === state.method ? 1 : 0.7, name: m.label,
+      half: i === state.method && m.spread ? m.spread.row(state.node).map((sd) => NINETY * sd) : null,
     }));
     series.sort((a, b) => a.width - b.width);
+    const sure = series.find((s) => s.half);
+    if (sure) series.unshift({ x: times, y: sure.y.map((v, k) => v + sure.half[k]), low: sure.y.map((v, k) => v - sure.half[k]), color: sure.color, alpha: 0.22, kind: "band" });
     const measured = truth && truth.values.row(state.node);
     const known = measured && measured.some(Number.isFinite);
     if (known) series.unshift({ x: times, y: measured, color: css("--truth"), width: 2, name: TRUTH_NAME });
@@ -230,6 +258,7 @@
     const what = data.heart.quantity === "vm" ? "Transmembrane potential" : "Electrogram";
     $("node-title").textContent = `${what} at node ${state.node}`;
     $("node-line").textContent = truth && !known ? "not measured at this node" : data.mean_removed ? "mean over the heart removed" : "";
+    if (sure) $("node-line").textContent += `${$("node-line").textContent ? "; " : ""}band: 90 % interval of ${sure.name}`;
     legend($("legend"), known ? TRUTH_NAME : null, (m) => {
       if (!known) return "";
       const { error, correlation } = compare(m.values.row(state.node), measured);
@@ -270,15 +299,57 @@
   function seriesReadout(chart) {
     return (x) => {
       const k = nearest(times, x), rows = [{ text: `${number(times[k], decimals)} ms` }];
-      for (const s of chart().series) if (s.name && Number.isFinite(s.y[k])) rows.push({ color: s.color, text: `${s.name} ${significant(s.y[k])} mV` });
+      const sure = (s) => (s.half ? ` \u00b1 ${significant(s.half[k])}` : "");
+      for (const s of chart().series) if (s.name && Number.isFinite(s.y[k])) rows.push({ color: s.color, text: `${s.name} ${significant(s.y[k])}${sure(s)} mV` });
       return { x: times[k], rows };
     };
   }
 
   function curves() {
     const method = methods[state.method], curve = method.curve;
-    $("curve-card").hidden = $("criterion-card").hidden = !curve;
-    if (!curve) return;
+    $("curve-card").hidden = $("criterion-card").hidden = !curve && !method.physics?.history;
+    if (method.physics?.history) training(method);
+    else if (curve) weights(method, curve);
+  }
+
+  /** The training in the place of the weight's curves. */
+  function training(method) {
+    const { history, gate } = method.physics, x = history.step, level = (v) => x.map(() => v);
+    Object.assign(charts.curve.options, { xLabel: "Step", yLabel: "chi2", xLog: false, yLog: true, xTight: true, readout: atStep(method) });
+    Object.assign(charts.criterion.options, { xLabel: "Step", yLabel: "Residual of the physics", xLog: false, yLog: true, readout: atStep(method) });
+    $("curve-title").textContent = "Training: misfit of the data";
+    $("curve-line").textContent = `${method.name}; chi2 of noise is 1${gate ? ", shaded: what the gate accepts" : ""}`;
+    charts.curve.set([
+      ...(gate ? [{ x, y: level(gate.most), low: level(gate.least), color: css("--best-text"), alpha: 0.25, kind: "band" }] : []),
+      { x, y: history.chi2, color: method.color, width: 1.6 },
+    ]);
+    $("criterion-title").textContent = "Training: weight of the physics";
+    $("criterion-line").textContent = `line: tau, the residual assumed; dots: its root mean square${gate ? `; dashes: the gate's ${gate.tolerance}` : ""}`;
+    charts.criterion.set([
+      ...(gate ? [{ x, y: level(gate.tolerance), color: css("--muted"), width: 1, dash: [5, 4] }] : []),
+      { x, y: history.physics, color: method.color, width: 1.6, dash: [2, 2] },
+      { x, y: history.tolerance, color: method.color, width: 2.2 },
+    ]);
+  }
+
+  function atStep(method) {
+    const { step, cost, chi2, physics, tolerance } = method.physics.history;
+    return (x) => {
+      const k = nearest(step, x), rows = [`step ${step[k]}`, `cost ${significant(cost[k])}`, `chi2 ${significant(chi2[k])}`, `tau ${significant(tolerance[k])}`, `residual ${significant(physics[k])}`];
+      return { x: step[k], rows: rows.map((text) => ({ text })) };
+    };
+  }
+
+  function atWeight(x) {
+    const curve = methods[state.method].curve, k = nearest(curve.lambdas, x);
+    return { x: curve.lambdas[k], rows: [{ text: `\u03bb = ${significant(curve.lambdas[k])}` }, { text: `${curve.label} ${significant(curve.criterion[k])}` }] };
+  }
+
+  function weights(method, curve) {
+    Object.assign(charts.curve.options, { xLabel: "Residual norm (mV)", yLabel: "Seminorm", xLog: true, yLog: true, xTight: false, readout: null });
+    Object.assign(charts.criterion.options, { xLabel: "\u03bb", xLog: true, readout: atWeight });
+    $("curve-title").textContent = "Weight selection: L-curve";
+    $("criterion-title").textContent = "Weight selection: criterion";
     const chosen = nearest(curve.lambdas, curve.chosen);
     charts.curve.set([{ x: curve.residual_norms, y: curve.seminorms, color: method.color, width: 2 }],
       [{ x: curve.residual_norms[chosen], y: curve.seminorms[chosen], color: css("--cursor"), label: `\u03bb = ${significant(curve.chosen)}` }]);
@@ -310,7 +381,7 @@
     correlation: ["Correlation", "", 1], rmse: ["RMSE", "mV", -1], rdm: ["RDM", "", -1], mag: ["MAG", "", "one"], sc: ["SC", "", 1], tc: ["TC", "", 1],
     activation_error_ms: ["Activation error", "ms", -1], activation_correlation: ["Activation correlation", "", 1],
     localization_error_mm: ["Localization error", "mm", -1],
-    residual: ["Residual", "relative", 0], seconds: ["Time", "s", 0],
+    residual: ["Residual", "relative", 0], chi2: ["chi2", "", 0], seconds: ["Time", "s", 0],
   };
   const sorting = { key: null, down: false };
 
@@ -377,14 +448,46 @@
       dot.style.background = methods[i].color;
     }
     if (key === "rule") cell.className = "text";
-    const fixed = ["relative_error", "correlation", "rdm", "mag", "sc", "tc", "activation_correlation"].includes(key);
+    const fixed = ["relative_error", "correlation", "rdm", "mag", "sc", "tc", "activation_correlation", "chi2"].includes(key);
     cell.append(typeof value !== "number" ? (key === "rule" ? ruleName(value) : String(value ?? "\u2013")) : fixed ? number(value, 3) : significant(value));
     if (best) { cell.classList.add("best"); cell.title = "best of the methods that did not see the truth"; }
-    if (key === "rule" && methods[i].saw_truth) {
-      const pill = cell.appendChild(document.createElement("span"));
-      pill.className = "pill";
-      pill.textContent = "saw the truth";
+    if (key !== "rule") return;
+    if (methods[i].saw_truth) addPill(cell, "saw the truth");
+    if (methods[i].physics && !methods[i].physics.accepted) addPill(cell, "not accepted");
+    if (data.scores[i].interrupted) addPill(cell, "interrupted");
+  }
+
+  function addPill(host, text, kind = "") {
+    const pill = host.appendChild(document.createElement("span"));
+    pill.className = `pill ${kind}`;
+    pill.textContent = text;
+  }
+
+  // ---- the gate ------------------------------------------------------------------------------------------------------
+
+  function verdicts() {
+    const judged = methods.filter((m) => m.physics);
+    $("gate-card").hidden = !judged.length;
+    if (!judged.length) return;
+    const { least, most, tolerance } = judged[0].physics.gate ?? {};
+    if (least !== undefined) $("gate-line").textContent = `an image is accepted where chi2 ends between ${least} and ${most}, as noise would, and tau at ${tolerance} at most; otherwise the classical one is shown`;
+    for (const m of judged) {
+      const line = $("verdicts").appendChild(document.createElement("li")), fallback = FALLBACK.exec(m.rule);
+      const dot = line.appendChild(document.createElement("i"));
+      dot.className = "key";
+      dot.style.background = m.color;
+      line.appendChild(document.createElement("b")).textContent = m.name;
+      if (m.physics.gate) addPill(line, gateWord(m), m.physics.accepted ? "good" : "");
+      const shown = fallback ? `; the maps show ${fallback[1]} (${ruleName(fallback[2])})` : "";
+      line.appendChild(document.createElement("span")).textContent = m.physics.verdict + shown + foci(m.physics.foci);
     }
+  }
+
+  function gateWord({ physics }) { return !physics.gate ? "switched off" : physics.accepted ? "accepted" : "not accepted"; }
+
+  function foci(list) {
+    const one = ({ place, onset }) => `(${place.map((v) => number(v, 0)).join(", ")}) mm at ${number(onset, 0)} ms`;
+    return list.length ? `; ${list.length === 1 ? "focus" : "foci"}: ${list.map(one).join(", ")}` : "";
   }
 
   function ordering(a, b) {
@@ -410,7 +513,9 @@
     const method = methods[state.method], scores = data.scores[state.method];
     $("facts").replaceChildren();
     fact("Method", method.name);
-    fact("Weight", `${ruleName(method.rule)}, \u03bb = ${significant(method.weight)}`);
+    const accepted = method.physics?.accepted;
+    if (!(accepted && method.rule === "bic")) fact("Weight", `${ruleName(method.rule)}, ${method.rule === "annealed" ? "tau" : "\u03bb"} = ${significant(method.weight)}`);
+    if (method.physics) fact("Gate", gateWord(method));
     fact("Weight chosen", method.saw_truth ? "with the truth" : "without the truth");
     if (typeof scores.relative_error === "number") fact("Relative error", number(scores.relative_error, 3));
     if (typeof scores.correlation === "number") fact("Correlation", number(scores.correlation, 3));
@@ -430,6 +535,7 @@
       "body-surface map": torso.weights ? "smoothest surface (least squared Laplacian) through the leads" : "none: the leads are not potentials of single electrodes",
       "arrays": "16-bit, error below 1e-5 of the range",
       "frames": data.stride > 1 ? `every ${data.stride}th of the recording` : "all",
+      ...(methods.some((m) => m.spread) ? { "error bars": "standard deviation of samples of the posterior about the image (Laplace); errors of operator, cells and start are not in it" } : {}),
       "heart maps": data.mean_removed ? "mean over the measured nodes removed in every frame, estimate and truth alike" : "absolute",
     }));
   }
@@ -494,6 +600,8 @@
     const list = [["method", `Reconstructed: ${methods[state.method].label}`]];
     if (truth) list.push([TRUTH, TRUTH_NAME], ["difference", `Reconstructed \u2212 ${TRUTH_NAME.toLowerCase()}`]);
     methods.forEach((m, i) => { if (methods.length > 1) list.push([i, m.label]); });
+    if (methods[state.method].spread) list.push(["spread", `Spread (sd): ${methods[state.method].label}`]);
+    else for (const side of ["left", "right"]) if (state[side] === "spread") state[side] = "method";
     for (const side of ["left", "right"]) if (views[side]) fill($(`${side}-shows`), list, state[side]);
   }
 
@@ -572,12 +680,8 @@
     for (const [key, id, quantity] of [["node", "node-chart", "Potential (mV)"], ["lead", "lead-chart", "Potential (mV)"]]) {
       charts[key] = new Chart($(id), { xLabel: "Time (ms)", yLabel: quantity, scrub: true, onPick: pickTime, onZoom: zoomTime, readout: seriesReadout(() => charts[key]) });
     }
-    const atWeight = (x) => {
-      const curve = methods[state.method].curve, k = nearest(curve.lambdas, x);
-      return { x: curve.lambdas[k], rows: [{ text: `\u03bb = ${significant(curve.lambdas[k])}` }, { text: `${curve.label} ${significant(curve.criterion[k])}` }] };
-    };
-    charts.curve = new Chart($("curve-chart"), { xLabel: "Residual norm (mV)", yLabel: "Seminorm", xLog: true, yLog: true, xTight: false });
-    charts.criterion = new Chart($("criterion-chart"), { xLabel: "\u03bb", yLabel: "", xLog: true, readout: atWeight });
+    charts.curve = new Chart($("curve-chart"), { xLabel: "", yLabel: "" });
+    charts.criterion = new Chart($("criterion-chart"), { xLabel: "", yLabel: "" });
     charts.residual = new Chart($("residual-chart"), {
       xLabel: "Lead (in the order of the recording)", yLabel: "RMS residual (mV)", xPad: 0.7,
       onPick: (x) => selectLead(Math.min(data.leads.names.length - 1, Math.max(0, Math.round(x) - 1))),
@@ -632,6 +736,7 @@
     makeCharts();
     controls();
     header();
+    verdicts();
     provenance();
     state.frame = overview();
     marks();
