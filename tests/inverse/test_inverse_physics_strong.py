@@ -16,7 +16,7 @@ from einthoven.inverse import Oracle, Stre
 from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.focal_fit import FocalPriors, FocalProblem, focal_problem
 from einthoven.inverse.physics.focal_search import FocalSearch
-from einthoven.inverse.physics.focal_wave import FocalWave, Foci
+from einthoven.inverse.physics.focal_wave import FocalWave, Foci, Steps
 from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion
 from einthoven.inverse.physics.registry import PHYSICS_METHODS
 from einthoven.inverse.physics.strong import StrongConstraint, expected_diffusivity
@@ -27,6 +27,9 @@ from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
 
 CELLS = CellPhysics(sigma=SIGMA, extracellular=True)
 OTHERS = MitchellSchaeffer2003(gate_width=0.02)
+
+#: Steps that are short for a time of 2 ms between frames.
+FINE = Steps(10, 4)
 
 #: Few candidates: spheres are small.
 SEARCH = FocalSearch(n_candidates=20, most=2)
@@ -87,16 +90,16 @@ def test_derivatives_are_those_of_the_wave(membrane):
     with jax.enable_x64(True):
         found = short(membrane)
         foci = Foci(PLACES, np.array([101.0, 108.0]), 12.0, 1.1)
-        exact = found.fields(foci, 40).derivative
+        exact = found.fields(foci, FINE).derivative
         names = ["diffusivity", "clock", *["positions"] * 6, *["onsets"] * 2]
         for k, name in enumerate(names):
 
             def at(h, k=k, name=name):
                 value = getattr(foci, name)
                 if k < 2:
-                    return found.fields(foci._replace(**{name: value * np.exp(h)}), 40).u
+                    return found.fields(foci._replace(**{name: value * np.exp(h)}), FINE).u
                 unit = np.eye(6 if k < 8 else 2)[k - 2 if k < 8 else k - 8].reshape(np.shape(value))
-                return found.fields(foci._replace(**{name: value + h * unit}), 40).u
+                return found.fields(foci._replace(**{name: value + h * unit}), FINE).u
 
             difference = (at(1e-4) - at(-1e-4)) / 2e-4
             assert np.abs(difference).max() > 1e-4
@@ -108,7 +111,7 @@ def test_candidates_are_waves_with_one_more_focus():
     seen = model().seen(matrix, ONE, Foci(FOCI.positions[[1, 1]], np.array([25.0, 45.0]), 0.0))
     for k, onset in enumerate((25.0, 45.0)):
         foci = FOCI._replace(onsets=np.array([9.0, onset]))
-        alone = matrix @ model().fields(foci, model().substeps(FOCI.diffusivity, FOCI.clock)).u
+        alone = matrix @ model().fields(foci, model().steps(FOCI.diffusivity, FOCI.clock)).u
         assert np.allclose(seen[:, :, k], alone, atol=1e-4)
 
 
@@ -121,11 +124,11 @@ def test_the_clock_is_that_of_the_membrane(membrane):
         plain, more = membrane.rates(0.4, states), fast.rates(0.4, states)
         assert float(more[0]) == pytest.approx(1.3 * float(plain[0]), rel=1e-12)
         foci = Foci(PLACES, np.array([101.0, 108.0]), 12.0, 1.3)
-        with_clock = short(membrane).fields(foci, 40)
+        with_clock = short(membrane).fields(foci, FINE)
         # pulses are as long as the expected cells' upstroke: those of the faster ones are shorter
         same = replace(short(fast), pulse=short(membrane).pulse, lead=short(membrane).lead)
-        assert np.allclose(same.fields(foci._replace(clock=1.0), 40).u, with_clock.u, atol=1e-10)
-        assert np.allclose(same.fields(foci._replace(clock=1.0), 40).v, with_clock.v, atol=1e-10)
+        assert np.allclose(same.fields(foci._replace(clock=1.0), FINE).u, with_clock.u, atol=1e-10)
+        assert np.allclose(same.fields(foci._replace(clock=1.0), FINE).v, with_clock.v, atol=1e-10)
 
 
 def test_jacobian_of_the_residual():
