@@ -26,6 +26,9 @@ FOCAL = Capabilities(linear=False, reference_invariant=True, needs_absolute_scal
 #: Name of the rule: the number of foci is the only choice.
 BIC = "bic"
 
+#: Largest speed that is expected before the fit, mm/ms: smooth estimates make waves that meet look faster than muscle.
+FASTEST = 1.0
+
 Number = float | int
 
 
@@ -227,7 +230,7 @@ def with_zero(
 
 
 def expected_diffusivity(physics: CellPhysics, posed: Posed) -> float:
-    """D of the conduction velocity of the Laplacian estimate, mm2/ms, at least what the mesh carries.
+    """D of the conduction velocity of the Laplacian estimate, at most `FASTEST`; mm2/ms, at least what the mesh carries.
 
     Where the data do not show a constant, cells at rest (the 2 % quantile of the nodes) show the zero of every frame.
     """
@@ -237,5 +240,5 @@ def expected_diffusivity(physics: CellPhysics, posed: Posed) -> float:
     if not problem.constant_visible:
         values = values - np.quantile(values, 0.02, axis=0) + scale.rest
     cells = excitation(physics.membrane)
-    speed = speed_of(found.estimate.with_values(values), scale, cells, posed.surface)
+    speed = min(speed_of(found.estimate.with_values(values), scale, cells, posed.surface), FASTEST)
     return max(cells.diffusivity(speed), least_diffusivity(posed.surface, physics.membrane))
