@@ -19,6 +19,7 @@ from einthoven.inverse.physics.focal_search import FocalSearch
 from einthoven.inverse.physics.focal_wave import FocalWave, Foci, Steps
 from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion
 from einthoven.inverse.physics.registry import PHYSICS_METHODS
+from einthoven.inverse.physics.spread import foci_spread, laplace
 from einthoven.inverse.physics.strong import StrongConstraint, expected_diffusivity
 from einthoven.inverse.physics.strong_weak import StrongWeak
 from einthoven.inverse.physics.training import Schedule
@@ -163,6 +164,39 @@ def test_a_twin_is_found_again():
     assert found.clock == pytest.approx(FOCI.clock, rel=0.04)
     assert relative_error(found.absolute, truth) < 0.01
     assert found.reconstruction.diagnostics["chi2"] == pytest.approx(1.0, abs=0.06)
+
+
+def test_error_bars_of_a_wave(image):
+    """Those of the fields are the spread of waves of drawn parameters; more misfit than noise widens them."""
+    p, state = image.problem, image.state
+    covariance = p.covariance(state)
+    steps = np.random.default_rng(1).multivariate_normal(np.zeros(5), covariance, size=60) / p.scales(1)
+    waves = np.std([p.moved(state, step).fields.u for step in steps], axis=0)
+    spread = laplace(image)
+    found = spread.potential.values / p.scale.amplitude
+    assert np.sqrt((found**2).mean()) == pytest.approx(np.sqrt((waves**2).mean()), rel=0.25)
+    assert np.corrcoef(found.ravel(), waves.ravel())[0, 1] > 0.95
+    told = foci_spread(image)
+    assert told.positions == pytest.approx([np.sqrt(covariance[2, 2] + covariance[3, 3])])
+    assert told.onsets == pytest.approx([np.sqrt(covariance[4, 4])])
+    more = p.covariance(state._replace(misfit=4.0 * p.data.size))
+    assert np.allclose(np.sqrt(np.diag(more))[2:], 2 * np.sqrt(np.diag(covariance))[2:], rtol=0.1)
+    assert spread.activation.shape == (16, 162)
+
+
+def test_what_is_left_to_explain(image):
+    """White noise is nothing; a wave that is not there is what it would explain."""
+    p, state = image.problem, image.state
+    noise = np.random.default_rng(2).standard_normal(p.data.shape)
+    slow = 0.5 * np.sin(np.linspace(0.0, 6.0, p.data.shape[1]))[None] * np.ones((len(p.data), 1))
+
+    def left(residual):
+        known = state.residual[p.data.size :]
+        whole = np.concatenate([residual.ravel(), known])
+        return p.unexplained(state._replace(residual=whole, misfit=float((residual**2).sum())))
+
+    assert abs(left(noise)) < 6 * np.sqrt(2 * p.data.size)
+    assert left(noise + slow) - left(noise) == pytest.approx((slow**2).sum() + 2 * (slow * noise).sum(), rel=0.05)
 
 
 def test_better_than_the_classical_yardstick_on_a_finer_truth(image):

@@ -44,21 +44,18 @@ class Stages(eqx.Module):
     ----------
     count
         Number of stages.
-    first
-        b_1 w_1.
     rows
-        m, n, k, -a_(j-1) k, and the time of Y_(j-1) in steps, for the stages 2, 3, ...; zero-padded.
+        m, n, k, -a_(j-1) k, and the time of Y_(j-1) in steps, for the stages 1, 2, ...; zero-padded. The first has
+        k = b_1 w_1 only.
     """
 
     count: Int[Array, ""]
-    first: Float[Array, ""]
     rows: Float[Array, "s 5"]
 
     @classmethod
     def of(cls, count: int, dtype: str) -> "Stages":
         """Coefficients of at least two stages."""
-        first, rows = _coefficients(count)
-        return cls(jnp.asarray(count, jnp.int32), jnp.asarray(first, dtype), jnp.asarray(rows, dtype))
+        return cls(jnp.asarray(count, jnp.int32), jnp.asarray(_coefficients(count), dtype))
 
     def __call__(self, rates: Any, state: Any, t: Any, h: Any) -> Any:
         """The state one step later.
@@ -73,21 +70,22 @@ class Stages(eqx.Module):
             Time and step.
         """
         tree = jax.tree.map
-        slope = rates(state, t)
 
-        def stage(j: Any, pair: Any) -> Any:
+        def stage(j: Any, carry: Any) -> Any:
+            """One stage; the first is among them, so that the rates are compiled once."""
+            before, last, slope = carry
             m, n, k, a, c = self.rows[j]
-            now = rates(pair[1], t + c * h)
+            now = rates(last, t + c * h)
+            slope = tree(lambda old, new: jnp.where(j == 0, new, old), slope, now)
             mix = lambda y0, y, z, f, f0: (1 - m - n) * y0 + m * z + n * y + h * (k * f + a * f0)  # noqa: E731
-            return pair[1], tree(mix, state, *pair, now, slope)
+            return last, tree(mix, state, before, last, now, slope), slope
 
-        begin = state, tree(lambda y, f: y + self.first * h * f, state, slope)
-        return jax.lax.fori_loop(0, self.count - 1, stage, begin)[1]
+        return jax.lax.fori_loop(0, self.count, stage, (state, state, state))[1]
 
 
 @lru_cache(maxsize=MOST_STAGES)
-def _coefficients(count: int) -> tuple[float, np.ndarray]:
-    """`first` and `rows`."""
+def _coefficients(count: int) -> Float[np.ndarray, "s 5"]:
+    """`rows`."""
     w0 = 1 + 2 / (13 * count**2)
     basis = [np.polynomial.Chebyshev.basis(j) for j in range(count + 1)]
     value, slope, bend = (np.array([p.deriv(d)(w0) if d else p(w0) for p in basis]) for d in range(3))
@@ -95,9 +93,10 @@ def _coefficients(count: int) -> tuple[float, np.ndarray]:
     b = np.concatenate([[0.0, 0.0], bend[2:] / slope[2:] ** 2])
     b[:2] = b[2]
     a, first = 1 - b * value, float(b[1] * w1)
-    times, rows = [0.0, first], np.zeros((MOST_STAGES - 1, 5))
+    times, rows = [0.0, first], np.zeros((MOST_STAGES, 5))
+    rows[0, 2] = first
     for j in range(2, count + 1):
         m, n, k = 2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], 2 * b[j] * w1 / b[j - 1]
-        rows[j - 2] = m, n, k, -a[j - 1] * k, times[-1]
+        rows[j - 1] = m, n, k, -a[j - 1] * k, times[-1]
         times.append(m * times[-1] + n * times[-2] + k - a[j - 1] * k)
-    return first, rows
+    return rows

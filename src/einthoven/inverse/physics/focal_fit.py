@@ -195,6 +195,21 @@ class FocalProblem:
         )
         return self.state(after, float(state.gain * gain), state.errors + parts[4])
 
+    def covariance(self, state: FocalState) -> Float[np.ndarray, "p p"]:
+        """Of the parameters in their own units, in the order of the Jacobian; the Laplace approximation.
+
+        Where the misfit is more than noise, the noise is taken to be that much larger.
+        """
+        n = self.data.size
+        data, known = state.jacobian[:n], state.jacobian[n:]
+        precision = data.T @ data / max(1.0, state.misfit / n) + known.T @ known
+        scales = self.scales(len(state.foci.onsets))
+        return np.linalg.inv(precision) * np.outer(scales, scales)
+
+    def tangents(self, state: FocalState) -> Float[np.ndarray, "n t q"]:
+        """Derivatives of u by the first parameters: log D, log clock, places within the surface, onsets."""
+        return self._tangent(state.foci, state.fields.derivative)
+
     def bic(self, state: FocalState) -> float:
         """Bayesian information criterion: misfit + p log n; of the parameters, those of the foci, D and clock."""
         return state.misfit + (2 + 3 * len(state.foci.onsets)) * float(np.log(self.data.size))

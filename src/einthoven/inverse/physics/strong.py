@@ -69,6 +69,8 @@ class FocalImage:
         Of the leads (1 and none unless fitted), the errors in the units of `LeadErrors.names`.
     posed
         The problem with that operator.
+    problem, state
+        What was fitted, and the end of the fit.
     """
 
     reconstruction: Reconstruction
@@ -81,6 +83,8 @@ class FocalImage:
     gain: float
     errors: dict[str, float]
     posed: Posed
+    problem: FocalProblem
+    state: FocalState
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +211,8 @@ class StrongConstraint:
             state.gain,
             dict(zip(errors.names, map(float, state.errors), strict=True)) if errors is not None else {},
             replace(posed, problem=whole),
+            problem,
+            state,
         )
 
 
