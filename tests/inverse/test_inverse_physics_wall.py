@@ -42,5 +42,5 @@ def test_a_wave_breaks_through():
 
 
 def test_a_wall_has_a_thickness():
-    with pytest.raises(InputError, match="thickness of its wall must be positive; got 0.0"):
+    with pytest.raises(InputError, match=r"thickness of its wall must be positive; got 0\.0"):
         across(shell(), 0.0)

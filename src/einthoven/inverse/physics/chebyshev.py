@@ -1,7 +1,7 @@
 """Steps of Runge, Kutta and Chebyshev: second order, explicit, and stable for diffusion in proportion to stages^2.
 
-For dy/dt = F(y, t) and s stages, with T_j Chebyshev's polynomials, w_0 = 1 + 2 / (13 s^2), w_1 = T_s'(w_0) / T_s''(w_0),
-b_j = T_j''(w_0) / T_j'(w_0)^2, a_j = 1 - b_j T_j(w_0),
+For dy/dt = F(y, t) and s stages, with T_j Chebyshev's polynomials, w_0 = 1 + 2 / (13 s^2),
+w_1 = T_s'(w_0) / T_s''(w_0), b_j = T_j''(w_0) / T_j'(w_0)^2, a_j = 1 - b_j T_j(w_0),
 
     Y_1 = Y_0 + b_1 w_1 h F_0
     Y_j = (1 - m - n) Y_0 + m Y_(j-1) + n Y_(j-2) + k h F_(j-1) - a_(j-1) k h F_0

@@ -94,8 +94,9 @@ def search(problem: FocalProblem, how: FocalSearch, *, progress: Progress = sile
         tried = _trial(problem, starts, label, progress)
         if tried is None or (best is not None and problem.bic(tried) > problem.bic(best) - needed):
             break
-        for best in _fit(problem, tried, min(how.evaluations, LOOSE), LOOSE_TOLERANCE, label, progress):
-            yield best
+        for state in _fit(problem, tried, min(how.evaluations, LOOSE), LOOSE_TOLERANCE, label, progress):
+            best = state
+            yield state
     if best is not None:
         yield from _fit(problem, best, how.evaluations, TOLERANCE, "strong, all foci", progress)
 
@@ -107,9 +108,10 @@ def _fit(
     best = start
     for _ in range(REFITS):
         problem = problem.with_steps_for(best.foci)
-        for i, best in enumerate(descend(problem, *best[:3], evaluations=evaluations, tolerance=tolerance)):
+        for i, state in enumerate(descend(problem, *best[:3], evaluations=evaluations, tolerance=tolerance)):
             progress(f"{label}: fit", min(i, evaluations - 1), evaluations)
-            yield best
+            best = state
+            yield state
         if best.foci.diffusivity < 0.98 * problem.most:
             break
     progress(f"{label}: fit", evaluations, evaluations)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from einthoven.core import InputError, Recording, Surface
 from einthoven.geometry.operators import (
@@ -238,7 +238,7 @@ def across(surface: Surface, thickness: Number) -> sparse.csr_array:
     if not 0 < thickness < np.inf:
         raise InputError(f"{surface.name}: the thickness of its wall must be positive; got {thickness!r}.")
     points, facing = surface.points, node_normals(surface)
-    pairs = cKDTree(points).query_pairs(thickness, output_type="ndarray")
+    pairs = KDTree(points).query_pairs(thickness, output_type="ndarray")
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     way = points[pairs[:, 1]] - points[pairs[:, 0]]
     length = np.linalg.norm(way, axis=1)

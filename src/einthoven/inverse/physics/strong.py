@@ -236,7 +236,9 @@ def with_zero(
 
 
 def expected_diffusivity(physics: CellPhysics, posed: Posed) -> float:
-    """D of the conduction velocity of the Laplacian estimate, at most `FASTEST`; mm2/ms, at least what the mesh carries.
+    """D of the conduction velocity of the Laplacian estimate, mm2/ms.
+
+    At most that of `FASTEST`, at least what the mesh carries.
 
     Where the data do not show a constant, cells at rest (the 2 % quantile of the nodes) show the zero of every frame.
     """
