@@ -8,8 +8,8 @@ f and g are the membrane's rates, c the clock (a common factor on them), D the d
 `einthoven.inverse.physics.reaction_diffusion`, b the membrane's peak. A focus at p_q pulls u within the radius r up to
 the peak, with a Gaussian pulse s_q about its onset, so that place and onset are continuous unknowns. Steps are
 explicit: of Runge, Kutta and Chebyshev, second order (`einthoven.inverse.physics.chebyshev`), whose stages let
-diffusion take long steps. Derivatives by log D, log c, places and onsets are those of the discrete steps, carried along with the
-wave: one column each.
+diffusion take long steps. Derivatives by log D, log c, places and onsets are those of the discrete steps,
+carried along with the wave: one column each.
 """
 
 from typing import Any, NamedTuple
