@@ -15,9 +15,10 @@ from einthoven.inverse import Oracle, Stre
 from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.focal_fit import FocalPriors, FocalProblem, focal_problem
 from einthoven.inverse.physics.focal_search import FocalSearch
-from einthoven.inverse.physics.focal_wave import FocalWave, Foci
+from einthoven.inverse.physics.focal_wave import FocalWave, Foci, Steps
 from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion
 from einthoven.inverse.physics.registry import PHYSICS_METHODS
+from einthoven.inverse.physics.spread import foci_spread, laplace
 from einthoven.inverse.physics.strong import StrongConstraint, expected_diffusivity
 from einthoven.inverse.physics.strong_weak import StrongWeak
 from einthoven.inverse.physics.training import Schedule
@@ -27,6 +28,9 @@ from physics_cases import SIGMA, relative_error, wave
 
 CELLS = CellPhysics(sigma=SIGMA, extracellular=True)
 OTHERS = MitchellSchaeffer2003(gate_width=0.02)
+
+#: Steps that are short for a time of 2 ms between frames.
+FINE = Steps(10, 4)
 
 #: Few candidates: spheres are small.
 SEARCH = FocalSearch(n_candidates=20, most=2)
@@ -87,16 +91,16 @@ def test_derivatives_are_those_of_the_wave(membrane):
     with jax.enable_x64(True):
         found = short(membrane)
         foci = Foci(PLACES, np.array([101.0, 108.0]), 12.0, 1.1)
-        exact = found.fields(foci, 40).derivative
+        exact = found.fields(foci, FINE).derivative
         names = ["diffusivity", "clock", *["positions"] * 6, *["onsets"] * 2]
         for k, name in enumerate(names):
 
             def at(h, k=k, name=name):
                 value = getattr(foci, name)
                 if k < 2:
-                    return found.fields(foci._replace(**{name: value * np.exp(h)}), 40).u
+                    return found.fields(foci._replace(**{name: value * np.exp(h)}), FINE).u
                 unit = np.eye(6 if k < 8 else 2)[k - 2 if k < 8 else k - 8].reshape(np.shape(value))
-                return found.fields(foci._replace(**{name: value + h * unit}), 40).u
+                return found.fields(foci._replace(**{name: value + h * unit}), FINE).u
 
             difference = (at(1e-4) - at(-1e-4)) / 2e-4
             assert np.abs(difference).max() > 1e-4
@@ -108,7 +112,7 @@ def test_candidates_are_waves_with_one_more_focus():
     seen = model().seen(matrix, ONE, Foci(FOCI.positions[[1, 1]], np.array([25.0, 45.0]), 0.0))
     for k, onset in enumerate((25.0, 45.0)):
         foci = FOCI._replace(onsets=np.array([9.0, onset]))
-        alone = matrix @ model().fields(foci, model().substeps(FOCI.diffusivity, FOCI.clock)).u
+        alone = matrix @ model().fields(foci, model().steps(FOCI.diffusivity, FOCI.clock)).u
         assert np.allclose(seen[:, :, k], alone, atol=1e-4)
 
 
@@ -121,11 +125,11 @@ def test_the_clock_is_that_of_the_membrane(membrane):
         plain, more = membrane.rates(0.4, states), fast.rates(0.4, states)
         assert float(more[0]) == pytest.approx(1.3 * float(plain[0]), rel=1e-12)
         foci = Foci(PLACES, np.array([101.0, 108.0]), 12.0, 1.3)
-        with_clock = short(membrane).fields(foci, 40)
+        with_clock = short(membrane).fields(foci, FINE)
         # pulses are as long as the expected cells' upstroke: those of the faster ones are shorter
         same = replace(short(fast), pulse=short(membrane).pulse, lead=short(membrane).lead)
-        assert np.allclose(same.fields(foci._replace(clock=1.0), 40).u, with_clock.u, atol=1e-10)
-        assert np.allclose(same.fields(foci._replace(clock=1.0), 40).v, with_clock.v, atol=1e-10)
+        assert np.allclose(same.fields(foci._replace(clock=1.0), FINE).u, with_clock.u, atol=1e-10)
+        assert np.allclose(same.fields(foci._replace(clock=1.0), FINE).v, with_clock.v, atol=1e-10)
 
 
 def test_jacobian_of_the_residual():
@@ -160,6 +164,40 @@ def test_a_twin_is_found_again():
     assert found.clock == pytest.approx(FOCI.clock, rel=0.04)
     assert relative_error(found.absolute, truth) < 0.01
     assert found.reconstruction.diagnostics["chi2"] == pytest.approx(1.0, abs=0.06)
+
+
+def test_error_bars_of_a_wave(image):
+    """Those of the fields are the spread of waves of drawn parameters; more misfit than noise widens them."""
+    p, state = image.problem, image.state
+    covariance = p.covariance(state)
+    steps = np.random.default_rng(1).multivariate_normal(np.zeros(5), covariance, size=60) / p.scales(1)
+    waves = np.std([p.moved(state, step).fields.u for step in steps], axis=0)
+    spread = laplace(image)
+    found = spread.potential.values / p.scale.amplitude
+    assert np.sqrt((found**2).mean()) == pytest.approx(np.sqrt((waves**2).mean()), rel=0.25)
+    assert np.corrcoef(found.ravel(), waves.ravel())[0, 1] > 0.95
+    told = foci_spread(image)
+    assert told.positions == pytest.approx([np.sqrt(covariance[2, 2] + covariance[3, 3])])
+    assert told.onsets == pytest.approx([np.sqrt(covariance[4, 4])])
+    more = p.covariance(state._replace(misfit=4.0 * p.data.size))
+    wider = np.sqrt(4.0 * p.data.size / state.misfit)
+    assert np.allclose(np.sqrt(np.diag(more))[2:], wider * np.sqrt(np.diag(covariance))[2:], rtol=0.03)
+    assert spread.activation.shape == (16, 162)
+
+
+def test_what_is_left_to_explain(image):
+    """White noise is nothing; a wave that is not there is what it would explain."""
+    p, state = image.problem, image.state
+    noise = np.random.default_rng(2).standard_normal(p.data.shape)
+    slow = 0.5 * np.sin(np.linspace(0.0, 6.0, p.data.shape[1]))[None] * np.ones((len(p.data), 1))
+
+    def left(residual):
+        known = state.residual[p.data.size :]
+        whole = np.concatenate([residual.ravel(), known])
+        return p.unexplained(state._replace(residual=whole, misfit=float((residual**2).sum())))
+
+    assert abs(left(noise)) < 6 * np.sqrt(2 * p.data.size)
+    assert left(noise + slow) - left(noise) == pytest.approx((slow**2).sum() + 2 * (slow * noise).sum(), rel=0.05)
 
 
 def test_better_than_the_classical_yardstick_on_a_finer_truth(image):

@@ -31,7 +31,7 @@ from einthoven.studies.memory import PeakMemory
 from einthoven.studies.store import CellResult, Config, ResultsStore, Sweep, run_cells
 
 #: Version of what a cell computes; changed where numbers change.
-VERSION = "1"
+VERSION = "2"
 
 #: Level of the excitation (mV above rest) that counts as active: half the peak.
 ACTIVE = 50.0
@@ -199,7 +199,7 @@ def compute_cell(config: Config) -> CellResult:
         "compiled": first,
         "peak_mb": memory.mb,
     }
-    if config["spread"] and isinstance(image, Imaged):
+    if config["spread"] and image is not None:
         record |= spread_scores(image, data)
     return CellResult({k: v for k, v in record.items() if v is not None})
 
@@ -273,7 +273,7 @@ def _activation(estimate: Recording, data: BenchData) -> dict[str, float]:
     return record
 
 
-def spread_scores(image: Imaged, data: BenchData) -> dict[str, float]:
+def spread_scores(image: Imaged | FocalImage, data: BenchData) -> dict[str, float]:
     """Coverage of intervals of the Laplace approximation."""
     begun = time.perf_counter()
     spread = laplace(image)

@@ -64,6 +64,9 @@ class CellPhysics:
         discrepancy principle. Needed where the data do not see a constant.
     rank
         Most singular vectors of the operator kept.
+    wall
+        Largest thickness of a wall, mm, across which the wave goes too, from one side of a closed surface to the other
+        (`einthoven.inverse.physics.reaction_diffusion.across`); None: it runs along the surface only.
     dtype
         ``"float32"``, or ``"float64"`` within `jax.enable_x64`.
     """
@@ -76,11 +79,12 @@ class CellPhysics:
     extracellular: bool = False
     start: Recording | None = None
     rank: int = 100
+    wall: float | None = None
     dtype: str = "float32"
 
     def __post_init__(self):
         check_membrane(self.membrane)
-        for name, value in (("sigma", self.sigma), ("diffusivity", self.diffusivity)):
+        for name, value in (("sigma", self.sigma), ("diffusivity", self.diffusivity), ("wall", self.wall)):
             if value is not None and not 0 < value < np.inf:
                 raise InputError(f"cell physics: {name} must be positive; got {value!r}.")
         if self.rank < 1:
@@ -219,8 +223,13 @@ class Posed:
         """The residuals of a wave of cells: of those assumed, or of another membrane."""
         cells = physics.membrane if membrane is None else membrane
         return ReactionDiffusion.on(
-            self.surface, cells, step=self.step, laplacian=physics.laplacian, dtype=physics.dtype
-        )  # fmt: skip
+            self.surface,
+            cells,
+            step=self.step,
+            laplacian=physics.laplacian,
+            wall=physics.wall,
+            dtype=physics.dtype,
+        )
 
 
 def leading(problem: Problem, rank: int) -> Float[np.ndarray, "r k"]:

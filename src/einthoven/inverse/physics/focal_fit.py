@@ -21,7 +21,7 @@ from einthoven.forward.lead_errors import LeadErrors
 from einthoven.geometry.locate import closest_points
 from einthoven.geometry.operators import normals
 from einthoven.inverse.physics.fields import Posed, leading
-from einthoven.inverse.physics.focal_wave import FocalFields, FocalWave, Foci
+from einthoven.inverse.physics.focal_wave import UPSTROKE_STEP, FocalFields, FocalWave, Foci, Steps
 from einthoven.ionic import VoltageScale
 
 #: Longest steps: places in radii, onsets in upstroke times, logarithms.
@@ -109,8 +109,8 @@ class FocalProblem:
         Spreads.
     spread
         s_j.
-    n_steps
-        Of the simulation per frame.
+    steps
+        Of the simulation.
     """
 
     model: FocalWave
@@ -122,12 +122,12 @@ class FocalProblem:
     least: float
     priors: FocalPriors
     spread: Float[np.ndarray, " m"]
-    n_steps: int
+    steps: Steps
 
     @property
     def most(self) -> float:
         """Largest D at which the steps are stable, mm2/ms."""
-        return 0.95 * 2 * self.n_steps / (float(self.model.wave.step) * float(self.model.fastest))
+        return self.model.most(self.steps)
 
     @property
     def rest_free(self) -> Float[np.ndarray, "r t"]:
@@ -144,9 +144,9 @@ class FocalProblem:
         """A_0 + sum_j q_j A_j."""
         return self.rows[0] + np.tensordot(errors, self.rows[1:], axes=1)
 
-    def with_steps_for(self, foci: Foci) -> "FocalProblem":
+    def with_steps_for(self, foci: Foci, *, longest: float = UPSTROKE_STEP) -> "FocalProblem":
         """Enough steps for a D that is larger by a third: within one fit their number does not change."""
-        return replace(self, n_steps=self.model.substeps(1.33 * foci.diffusivity, foci.clock))
+        return replace(self, steps=self.model.steps(1.33 * foci.diffusivity, foci.clock, longest=longest))
 
     def scales(self, n_foci: int) -> Float[np.ndarray, " p"]:
         """What one step of every parameter is worth beside the others."""
@@ -156,7 +156,7 @@ class FocalProblem:
 
     def state(self, foci: Foci, gain: float, errors: Float[np.ndarray, " m"]) -> FocalState:
         """The wave of these parameters, its misfit and its Jacobian."""
-        fields = self.model.fields(foci, self.n_steps)
+        fields = self.model.fields(foci, self.steps)
         n, r = len(foci.onsets), len(self.data)
         rows = np.concatenate([self.operator(errors), *self.rows[1:]])
         leads = (rows @ self.scale.to_mv(fields.u)).reshape(-1, *self.data.shape)
@@ -195,9 +195,34 @@ class FocalProblem:
         )
         return self.state(after, float(state.gain * gain), state.errors + parts[4])
 
+    def covariance(self, state: FocalState) -> Float[np.ndarray, "p p"]:
+        """Of the parameters in their own units, in the order of the Jacobian; the Laplace approximation.
+
+        Where the misfit is more than noise, the noise is taken to be that much larger.
+        """
+        n = self.data.size
+        data, known = state.jacobian[:n], state.jacobian[n:]
+        precision = data.T @ data / max(1.0, state.misfit / n) + known.T @ known
+        scales = self.scales(len(state.foci.onsets))
+        return np.linalg.inv(precision) * np.outer(scales, scales)
+
+    def tangents(self, state: FocalState) -> Float[np.ndarray, "n t q"]:
+        """Derivatives of u by the first parameters: log D, log clock, places within the surface, onsets."""
+        return self._tangent(state.foci, state.fields.derivative)
+
     def bic(self, state: FocalState) -> float:
         """Bayesian information criterion: misfit + p log n; of the parameters, those of the foci, D and clock."""
         return state.misfit + (2 + 3 * len(state.foci.onsets)) * float(np.log(self.data.size))
+
+    def unexplained(self, state: FocalState) -> float:
+        """The most that the misfit can still fall: what is more than white noise.
+
+        Noise is what second differences along the frames show, and no more than was told: 0 where nothing but noise is
+        left.
+        """
+        left = state.residual[: self.data.size].reshape(self.data.shape)
+        noise = float((np.diff(left, 2, axis=1) ** 2).mean()) / 6
+        return state.misfit - min(noise, 1.0) * self.data.size
 
     def _tangent(self, foci: Foci, slope: Float[np.ndarray, "n t p"]) -> Float[np.ndarray, "n t q"]:
         """Derivatives by places within the surface instead of by x, y, z."""
@@ -279,7 +304,7 @@ def focal_problem(
         least=least,
         priors=priors,
         spread=spread,
-        n_steps=4,
+        steps=Steps(4, 2),
     )
     return start.with_steps_for(Foci(np.zeros((0, 3)), np.zeros(0), expected))
 

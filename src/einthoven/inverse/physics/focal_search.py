@@ -15,7 +15,7 @@ from jaxtyping import Float
 from einthoven.core import InputError
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.physics.focal_fit import FocalProblem, FocalState, descend
-from einthoven.inverse.physics.focal_wave import Foci
+from einthoven.inverse.physics.focal_wave import COARSE_STEP, Foci
 from einthoven.inverse.wave_fit import spread_nodes
 
 #: Least fall of the BIC for one more focus.
@@ -30,6 +30,8 @@ BATCH = 60
 #: Simulations of a trial fit, and share of its cost below which it stops.
 TRIAL, TRIAL_TOLERANCE = 4, 1e-2
 
+#: The same of the fit before one more focus is looked for, and the share for the last fit.
+LOOSE, LOOSE_TOLERANCE, TOLERANCE = 8, 1e-2, 1e-4
 
 #: Fits in a row, each with shorter steps, while D is held by what the steps allow.
 REFITS = 4
@@ -85,21 +87,34 @@ def search(problem: FocalProblem, how: FocalSearch, *, progress: Progress = sile
     best: FocalState | None = None
     needed = ENOUGH + how.model_error**2 * float((problem.rest_free**2).sum())
     for n in range(1, how.most + 1):
+        if best is not None and problem.unexplained(best) < needed:
+            break
         label = f"strong, {n} {'focus' if n == 1 else 'foci'}"
         starts = _first(problem, how) if best is None else _next(problem, best, how, label, progress)
         tried = _trial(problem, starts, label, progress)
         if tried is None or (best is not None and problem.bic(tried) > problem.bic(best) - needed):
-            return
-        best = tried
-        for _ in range(REFITS):
-            problem = problem.with_steps_for(best.foci)
-            for i, state in enumerate(descend(problem, *best[:3], evaluations=how.evaluations)):
-                progress(f"{label}: fit", min(i, how.evaluations - 1), how.evaluations)
-                best = state
-                yield best
-            if best.foci.diffusivity < 0.98 * problem.most:
-                break
-        progress(f"{label}: fit", how.evaluations, how.evaluations)
+            break
+        for state in _fit(problem, tried, min(how.evaluations, LOOSE), LOOSE_TOLERANCE, label, progress):
+            best = state
+            yield state
+    if best is not None:
+        yield from _fit(problem, best, how.evaluations, TOLERANCE, "strong, all foci", progress)
+
+
+def _fit(
+    problem: FocalProblem, start: FocalState, evaluations: int, tolerance: float, label: str, progress: Progress
+) -> Iterator[FocalState]:
+    """States of falling cost; begins again with shorter steps while D is held by what the steps allow."""
+    best = start
+    for _ in range(REFITS):
+        problem = problem.with_steps_for(best.foci)
+        for i, state in enumerate(descend(problem, *best[:3], evaluations=evaluations, tolerance=tolerance)):
+            progress(f"{label}: fit", min(i, evaluations - 1), evaluations)
+            best = state
+            yield state
+        if best.foci.diffusivity < 0.98 * problem.most:
+            break
+    progress(f"{label}: fit", evaluations, evaluations)
 
 
 def _trial(problem: FocalProblem, starts: list[Start], label: str, progress: Progress) -> FocalState | None:
@@ -107,7 +122,8 @@ def _trial(problem: FocalProblem, starts: list[Start], label: str, progress: Pro
     ends = []
     for i, start in enumerate(starts):
         progress(f"{label}: trial fits", i, len(starts))
-        ends.append(list(descend(problem, *start, evaluations=TRIAL, tolerance=TRIAL_TOLERANCE))[-1])
+        coarse = problem.with_steps_for(start[0], longest=COARSE_STEP)
+        ends.append(list(descend(coarse, *start, evaluations=TRIAL, tolerance=TRIAL_TOLERANCE))[-1])
     progress(f"{label}: trial fits", len(starts), len(starts))
     return min(ends, key=lambda state: state.cost, default=None)
 
@@ -121,7 +137,7 @@ def _first(problem: FocalProblem, how: FocalSearch) -> list[Start]:
     found: list[tuple[float, int, float]] = []
     for part in _batches(len(places)):
         here = Foci(places[part], np.full(len(part), model.earliest), problem.expected)
-        seen = model.seen(problem.scale.amplitude * problem.rows[0], none, here)
+        seen = model.seen(problem.scale.amplitude * problem.rows[0], none, here, longest=COARSE_STEP)
         for k, i in enumerate(part):
             costs = [_shifted(seen[:, :, k], data, s) for s in range(n - 4)]
             best = int(np.argmin(costs))
@@ -144,7 +160,8 @@ def _next(problem: FocalProblem, state: FocalState, how: FocalSearch, label: str
     for part in _batches(len(pairs)):
         progress(f"{label}: candidates", int(part[0]), len(pairs))
         here = Foci(places[[pairs[j][0] for j in part]], np.array([pairs[j][1] for j in part]), foci.diffusivity)
-        seen = model.seen(state.gain * problem.scale.amplitude * problem.operator(state.errors), foci, here)
+        rows = state.gain * problem.scale.amplitude * problem.operator(state.errors)
+        seen = model.seen(rows, foci, here, longest=COARSE_STEP)
         costs = ((seen - data[:, :, None]) ** 2).sum(axis=(0, 1))
         for j, cost in zip(part, costs, strict=True):
             i, t = pairs[j]

@@ -6,9 +6,10 @@ For u (model unit) and the recovery variable v at the nodes, from rest,
 
 f and g are the membrane's rates, c the clock (a common factor on them), D the diffusivity, A minus the Laplacian of
 `einthoven.inverse.physics.reaction_diffusion`, b the membrane's peak. A focus at p_q pulls u within the radius r up to
-the peak, with a Gaussian pulse s_q about its onset, so that place and onset are continuous unknowns. Steps are explicit
-(Heun's, of second order). Derivatives by log D, log c, places and onsets are those of the discrete steps, carried along
-with the wave: one column each.
+the peak, with a Gaussian pulse s_q about its onset, so that place and onset are continuous unknowns. Steps are
+explicit: of Runge, Kutta and Chebyshev, second order (`einthoven.inverse.physics.chebyshev`), whose stages let
+diffusion take long steps. Derivatives by log D, log c, places and onsets are those of the discrete steps,
+carried along with the wave: one column each.
 """
 
 from typing import Any, NamedTuple
@@ -17,12 +18,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 from scipy import sparse
 from scipy.sparse.linalg import eigs
 
 from einthoven.core import InputError, Surface
 from einthoven.geometry.quality import edge_lengths
+from einthoven.inverse.physics.chebyshev import MOST_STAGES, Stages, reach, stages_for
 from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion
 from einthoven.inverse.physics.waves import excitation
 
@@ -35,8 +37,16 @@ PULSE, PULL = 0.15, 3.0
 #: Radius of a focus per mean edge of the surface.
 RADIUS = 1.5
 
-#: Longest step: share of the stability limit of diffusion, of the upstroke time, and of the pulse.
-DIFFUSION_STEP, UPSTROKE_STEP, PULSE_STEP = 0.8, 0.05, 0.5
+#: Longest steps, share of the upstroke time: of waves (0.1 % of their norm), and of those that are only compared with
+#: each other (0.2 %). Measured on the heart of ``dalhousie-2007``, against steps of a tenth.
+UPSTROKE_STEP, COARSE_STEP = 0.09, 0.12
+
+
+class Steps(NamedTuple):
+    """Steps per frame, and stages per step."""
+
+    number: int
+    stages: int
 
 
 class Foci(NamedTuple):
@@ -160,24 +170,27 @@ class FocalWave(eqx.Module):
         """The first onset that a focus can have, ms: its pulse begins with the simulation."""
         return float(self.first) - self.lead * float(self.wave.step) + 2.5 * float(self.pulse)
 
-    def substeps(self, diffusivity: Number, clock: Number) -> int:
-        """Steps per frame that are stable and short, an even number."""
-        limits = (
-            DIFFUSION_STEP * 2 / (diffusivity * float(self.fastest)),
-            UPSTROKE_STEP * float(self.wave.unit) / clock,
-            PULSE_STEP * float(self.pulse),
-        )
-        return 2 * int(np.ceil(float(self.wave.step) / min(limits) / 2))
+    def steps(self, diffusivity: Number, clock: Number, *, longest: Number = UPSTROKE_STEP) -> Steps:
+        """Steps that are stable, and at most a share of the upstroke time long."""
+        frame = float(self.wave.step)
+        rate = diffusivity * float(self.fastest) * frame
+        number = max(frame * clock / (longest * float(self.wave.unit)), rate / reach(MOST_STAGES))
+        number = int(np.ceil(number))
+        return Steps(number, stages_for(rate / number))
 
-    def fields(self, foci: Foci, n_steps: int | None = None) -> FocalFields:
+    def most(self, steps: Steps) -> float:
+        """Largest D at which steps are stable, mm2/ms."""
+        return reach(steps.stages) * steps.number / (float(self.wave.step) * float(self.fastest))
+
+    def fields(self, foci: Foci, steps: Steps | None = None) -> FocalFields:
         """The wave and its derivatives.
 
         Parameters
         ----------
         foci
             Parameters.
-        n_steps
-            Per frame; default: `substeps`. With a fixed number the wave depends smoothly on D and clock.
+        steps
+            Of the simulation; default: the method `steps`. With fixed ones the wave depends smoothly on D and clock.
 
         Raises
         ------
@@ -185,12 +198,12 @@ class FocalWave(eqx.Module):
             If parameters are not finite, D or clock not positive, or an onset is before `earliest`.
         """
         self._check(foci)
-        steps = jnp.asarray(n_steps or self.substeps(foci.diffusivity, foci.clock), jnp.int32)
-        u, v, slope = _with_derivative(self, self._inside(foci), steps)
+        steps = steps or self.steps(foci.diffusivity, foci.clock)
+        u, v, slope = _with_derivative(self, self._inside(foci), self._course(steps))
         return FocalFields(*(np.asarray(x, dtype=np.float64) for x in (u.T, v.T, slope.transpose(1, 0, 2))))
 
     def seen(
-        self, matrix: Float[np.ndarray, "r n"], foci: Foci, candidates: Foci
+        self, matrix: Float[np.ndarray, "r n"], foci: Foci, candidates: Foci, *, longest: Number = UPSTROKE_STEP
     ) -> Float[np.ndarray, "r t n_candidates"]:
         """Matrix @ u of waves that have one more focus: every candidate in turn.
 
@@ -202,16 +215,23 @@ class FocalWave(eqx.Module):
             Foci that all waves have (possibly none), D and clock.
         candidates
             One more focus of every wave; D and clock are not looked at.
+        longest
+            Step, share of the upstroke time.
         """
-        n_steps = jnp.asarray(self.substeps(foci.diffusivity, foci.clock), jnp.int32)
+        course = self._course(self.steps(foci.diffusivity, foci.clock, longest=longest))
         rows = jnp.asarray(matrix, self.points.dtype)
-        found = _seen(self, rows, self._inside(foci), self._inside(candidates), n_steps)
+        found = _seen(self, rows, self._inside(foci), self._inside(candidates), course)
         return np.moveaxis(np.asarray(found, dtype=np.float64), 0, 1)
 
     def _inside(self, foci: Foci) -> Any:
         """Arrays of the computation's precision, times since the first frame."""
         foci = foci._replace(onsets=foci.onsets - self.first)
         return jax.tree.map(lambda x: jnp.asarray(x, self.points.dtype), foci)
+
+    def _course(self, steps: Steps) -> Any:
+        """Steps as arrays: other steps are no other program."""
+        stages = Stages.of(steps.stages, str(self.points.dtype))
+        return jnp.asarray(steps.number, jnp.int32), stages
 
     def _check(self, foci: Foci) -> None:
         if not all(np.isfinite(x).all() for x in foci) or not (foci.diffusivity > 0 and foci.clock > 0):
@@ -242,7 +262,7 @@ class FocalWave(eqx.Module):
 
 
 @eqx.filter_jit
-def _with_derivative(model: FocalWave, foci: Any, n_steps: Int[Array, ""]) -> tuple[Any, Any, Any]:
+def _with_derivative(model: FocalWave, foci: Any, course: Any) -> tuple[Any, Any, Any]:
     """u, v and the derivative of u, frames first.
 
     The membrane acts node by node: the derivatives of its rates are four numbers per node, whatever the parameters.
@@ -266,7 +286,7 @@ def _with_derivative(model: FocalWave, foci: Any, n_steps: Int[Array, ""]) -> tu
 
     one, many = jnp.zeros((n, 1), bumps.dtype), jnp.zeros((n, 2 + 4 * k), bumps.dtype)
     start = (one, one + model.rest, many, many)
-    return _march(model, rates, start, n_steps, lambda u, v, du, dv: (u[:, 0], v[:, 0], du))
+    return _march(model, rates, start, course, lambda u, v, du, dv: (u[:, 0], v[:, 0], du))
 
 
 def _bumps_by(model: FocalWave, positions: Any, moves: Float[Array, "k 3 p"]) -> Float[Array, "k n p"]:
@@ -282,7 +302,7 @@ def _linear(rates: Any, u: Any, v: Any) -> Any:
 
 
 @eqx.filter_jit
-def _seen(model: FocalWave, matrix: Any, foci: Any, candidates: Any, n_steps: Int[Array, ""]) -> Any:
+def _seen(model: FocalWave, matrix: Any, foci: Any, candidates: Any, course: Any) -> Any:
     """Matrix @ u of every candidate, frames first."""
     known, new = model.bumps(foci.positions), model.bumps(candidates.positions).T
 
@@ -293,29 +313,25 @@ def _seen(model: FocalWave, matrix: Any, foci: Any, candidates: Any, n_steps: In
         return foci.clock * f - foci.diffusivity * model.spread(u) + pull * (model.peak - u), foci.clock * g
 
     start = jnp.zeros_like(new), jnp.full_like(new, model.rest)
-    return _march(model, rates, start, n_steps, lambda u, v: matrix @ u)
+    return _march(model, rates, start, course, lambda u, v: matrix @ u)
 
 
-def _march(model: FocalWave, rates: Any, start: Any, n_steps: Any, look: Any) -> Any:
+def _march(model: FocalWave, rates: Any, start: Any, course: Any, look: Any) -> Any:
     """What `look` sees at the frames."""
-    h = model.wave.step / n_steps
-
-    def euler(_: Any, carry: Any) -> Any:
-        state, t = carry
-        return jax.tree.map(lambda x, slope: x + h * slope, state, rates(state, t)), t + h
+    number, stages = course
+    h = model.wave.step / number
 
     def step(_: Any, carry: Any) -> Any:
-        """Heun's: halfway between here and two steps of Euler; the loop keeps them apart, which is faster."""
-        twice, _ = jax.lax.fori_loop(0, 2, euler, carry)
-        return jax.tree.map(lambda x, y: (x + y) / 2, carry[0], twice), carry[1] + h
+        state, t = carry
+        return stages(rates, state, t, h), t + h
 
-    def frame(state: Any, number: Any) -> Any:
-        state, _ = jax.lax.fori_loop(0, n_steps, step, (state, number * model.wave.step))
+    def frame(state: Any, frame: Any) -> Any:
+        state, _ = jax.lax.fori_loop(0, number, step, (state, frame * model.wave.step))
         return state, look(*state)
 
-    numbers = jnp.arange(1 - model.lead, model.n_times, dtype=model.points.dtype) - 1
-    _, frames = jax.lax.scan(frame, start, numbers)
-    return jax.tree.map(lambda x: x[model.lead - 1 :], frames)
+    frames = jnp.arange(1 - model.lead, model.n_times, dtype=model.points.dtype) - 1
+    _, found = jax.lax.scan(frame, start, frames)
+    return jax.tree.map(lambda x: x[model.lead - 1 :], found)
 
 
 def _largest_eigenvalue(wave: ReactionDiffusion) -> float:

@@ -20,13 +20,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
+from scipy.spatial import KDTree
 
 from einthoven.core import InputError, Recording, Surface
-from einthoven.geometry.operators import check_no_isolated, edge_length_laplacian, node_areas, stiffness
+from einthoven.geometry.operators import (
+    check_no_isolated,
+    edge_length_laplacian,
+    node_areas,
+    node_normals,
+    stiffness,
+)
 from einthoven.inverse.physics.waves import excitation
 from einthoven.ionic import Gate, IonicModel
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
 from einthoven.signals.sampling import sample_interval
+
+Number = float | int
 
 #: How the Laplacian may be made.
 LAPLACIANS = ("weak", "edge-length")
@@ -103,6 +112,7 @@ class ReactionDiffusion(eqx.Module):
         *,
         step: float,
         laplacian: str = "weak",
+        wall: Number | None = None,
         dtype: str = "float32",
     ) -> "ReactionDiffusion":
         """The residuals on a surface.
@@ -117,6 +127,8 @@ class ReactionDiffusion(eqx.Module):
             Between frames, ms.
         laplacian
             ``"weak"`` (linear elements) or ``"edge-length"``.
+        wall
+            Largest thickness of a wall across which the wave goes too, mm (`across`); None: it does not.
         dtype
             ``"float32"``, or ``"float64"`` within `jax.enable_x64`.
 
@@ -136,6 +148,8 @@ class ReactionDiffusion(eqx.Module):
             scaled = sparse.diags_array(root / area) @ stiffness(surface)
         else:
             scaled = sparse.diags_array(-root) @ edge_length_laplacian(surface)
+        if wall is not None:
+            scaled = scaled + sparse.diags_array(root / area) @ across(surface, wall)
         real = partial(jnp.asarray, dtype=dtype)
         return cls(
             membrane=jax.tree.map(real, membrane),
@@ -202,6 +216,43 @@ class ReactionDiffusion(eqx.Module):
         begin = jnp.broadcast_to(jnp.asarray(start, inside.dtype), inside[0].shape)
         _, rest = jax.lax.scan(advance, begin, (inside[:-1], inside[1:]))
         return jnp.concatenate([begin[None], rest]).T
+
+
+def across(surface: Surface, thickness: Number) -> sparse.csr_array:
+    """What a wall adds to the stiffness of its closed surface: u^T K u = sum over pairs m (u_i - u_j)^2 / w^2.
+
+    A node's partner is the nearest node that faces the other way (normals over 120 degrees apart) and lies inwards
+    (within 45 degrees of the normal); w is their distance, m the node's area. Linear elements of one layer: where both
+    nodes are each other's partner, u_i changes at 2 D (u_j - u_i) / w^2, as the node stands for half of the wall.
+
+    Parameters
+    ----------
+    surface
+        Closed, normals outwards.
+    thickness
+        Largest distance of partners, mm.
+
+    Raises
+    ------
+    InputError
+        If the thickness is not positive.
+    """
+    if not 0 < thickness < np.inf:
+        raise InputError(f"{surface.name}: the thickness of its wall must be positive; got {thickness!r}.")
+    points, facing = surface.points, node_normals(surface)
+    pairs = KDTree(points).query_pairs(thickness, output_type="ndarray")
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    way = points[pairs[:, 1]] - points[pairs[:, 0]]
+    length = np.linalg.norm(way, axis=1)
+    apart = np.einsum("kx,kx->k", facing[pairs[:, 0]], facing[pairs[:, 1]]) < -0.5
+    inwards = np.einsum("kx,kx->k", facing[pairs[:, 0]], way) < -np.sqrt(0.5) * length
+    keep = np.flatnonzero(apart & inwards)
+    keep = keep[np.lexsort((length[keep], pairs[keep, 0]))]
+    node, first = np.unique(pairs[keep, 0], return_index=True)
+    partner, weight = pairs[keep, 1][first], node_areas(surface)[node] / length[keep][first] ** 2
+    links = sparse.csr_array((weight, (node, partner)), shape=(len(points), len(points)))
+    links = links + links.T
+    return sparse.csr_array(sparse.diags_array(links.sum(axis=1)) - links)
 
 
 def time_derivative(x: Float[Array, "n t"], step: Any) -> Float[Array, "n t"]:

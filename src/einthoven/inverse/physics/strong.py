@@ -26,6 +26,9 @@ FOCAL = Capabilities(linear=False, reference_invariant=True, needs_absolute_scal
 #: Name of the rule: the number of foci is the only choice.
 BIC = "bic"
 
+#: Largest speed that is expected before the fit, mm/ms: smooth estimates make waves that meet look faster than muscle.
+FASTEST = 1.0
+
 Number = float | int
 
 
@@ -66,6 +69,8 @@ class FocalImage:
         Of the leads (1 and none unless fitted), the errors in the units of `LeadErrors.names`.
     posed
         The problem with that operator.
+    problem, state
+        What was fitted, and the end of the fit.
     """
 
     reconstruction: Reconstruction
@@ -78,6 +83,8 @@ class FocalImage:
     gain: float
     errors: dict[str, float]
     posed: Posed
+    problem: FocalProblem
+    state: FocalState
 
     @property
     def interrupted(self) -> bool:
@@ -209,6 +216,8 @@ class StrongConstraint:
             state.gain,
             dict(zip(errors.names, map(float, state.errors), strict=True)) if errors is not None else {},
             replace(posed, problem=whole),
+            problem,
+            state,
         )
 
 
@@ -234,7 +243,9 @@ def with_zero(
 
 
 def expected_diffusivity(physics: CellPhysics, posed: Posed) -> float:
-    """D of the conduction velocity of the Laplacian estimate, mm2/ms, at least what the mesh carries.
+    """D of the conduction velocity of the Laplacian estimate, mm2/ms.
+
+    At most that of `FASTEST`, at least what the mesh carries.
 
     Where the data do not show a constant, cells at rest (the 2 % quantile of the nodes) show the zero of every frame.
     """
@@ -244,5 +255,5 @@ def expected_diffusivity(physics: CellPhysics, posed: Posed) -> float:
     if not problem.constant_visible:
         values = values - np.quantile(values, 0.02, axis=0) + scale.rest
     cells = excitation(physics.membrane)
-    speed = speed_of(found.estimate.with_values(values), scale, cells, posed.surface)
+    speed = min(speed_of(found.estimate.with_values(values), scale, cells, posed.surface), FASTEST)
     return max(cells.diffusivity(speed), least_diffusivity(posed.surface, physics.membrane))
