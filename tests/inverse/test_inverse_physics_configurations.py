@@ -66,7 +66,7 @@ def test_a_file_of_ones_own(tmp_path):
         ({"solver": "eand-arn", "network": {"blocks": 3}}, r"\[network.blocks\] may hold number, skip; got 3"),
         ({"solver": "eand-arn", "schedule": {"steps": 0}}, "at least one step"),
         ({"solver": "eand-arn", "schedule": {"courses": 0}}, "at least one course"),
-        ({"solver": "eand-arn", "physics": {"sigma": 1.0}}, r"\[physics\] may hold laplacian, rank, diffusivity"),
+        ({"solver": "eand-arn", "physics": {"sigma": 1.0}}, r"\[physics\] may hold laplacian, rank, diffusivity, wall"),
         ({"solver": "eand-arn", "physics": {"diffusivity": "low"}}, r"diffusivity is like None; got 'low'"),
         ({"solver": "eand-arn", "network": {"place": "angles"}}, "place must be modes or coordinates; got 'angles'"),
         ({"solver": "p-dl", "network": {"n_points": 0}}, "at least one point and one frame; got 0"),

@@ -162,6 +162,15 @@ def test_a_rejected_image_is_replaced_by_the_classical_one():
     assert relative_error(image.reconstruction.estimate, found.estimate) > 1e-3
 
 
+def test_a_noise_that_was_estimated_may_be_too_large():
+    """Then chi2 is small without anything being wrong."""
+    told, estimated = (Gated(WeakConstraint(replace(CELLS, sigma=s))).bounds for s in (SIGMA, None))
+    assert (told.least, estimated.least) == (0.9, 0.5)
+    assert estimated.judge(0.7, 0.3).accepted
+    assert not told.judge(0.7, 0.3).accepted
+    assert told.most == estimated.most
+
+
 def test_a_gate_needs_bounds():
     with pytest.raises(InputError, match="bounds of chi2 in order"):
         Gate(1.0, 0.9)

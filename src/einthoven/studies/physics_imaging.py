@@ -7,7 +7,7 @@ from einthoven.core import ForwardOperator, InputError, Reconstruction, Recordin
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.physics.fields import CellPhysics
-from einthoven.inverse.physics.gate import Gate, Gated, Verdict
+from einthoven.inverse.physics.gate import Gated, Verdict
 from einthoven.inverse.physics.registry import make_physics_solver
 from einthoven.inverse.physics.solver import CellSolver, Imaged
 from einthoven.inverse.physics.spread import Spread, laplace
@@ -93,13 +93,14 @@ def image_with_physics(
     if folder is not None and isinstance(solver, CellSolver):
         solver = solver.keeping(folder / f".{solver.name}.checkpoint.npz")
     operator, recording = data
-    gate = Gate() if settings.gate else None
-    if gate is not None:
-        found, image, verdict = Gated(solver, gate).image(operator, recording)
+    gated = Gated(solver)
+    gate = gated.bounds if settings.gate else None
+    if settings.gate:
+        found, image, verdict = gated.image(operator, recording)
     else:
         image = solver.image(operator, recording)
         found = image.reconstruction
-        told = Gate().judge(found.diagnostics["chi2"], found.weight)
+        told = gated.bounds.judge(found.diagnostics["chi2"], found.weight)
         verdict = Verdict(True, f"gate switched off; {told.reason}")
     if found.diagnostics.get("interrupted"):
         return found, PhysicsImaging(image, _cut_short(verdict, found), None, gate)

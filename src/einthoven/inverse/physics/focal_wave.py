@@ -37,8 +37,7 @@ PULSE, PULL = 0.15, 3.0
 #: Radius of a focus per mean edge of the surface.
 RADIUS = 1.5
 
-#: Longest steps, share of the upstroke time: of waves (0.1 % of their norm), and of those that are only compared with
-#: each other (0.2 %). Measured on the heart of ``dalhousie-2007``, against steps of a tenth.
+#: Longest steps, share of the upstroke time: of waves, and of those that are only compared with each other.
 UPSTROKE_STEP, COARSE_STEP = 0.09, 0.12
 
 

@@ -15,6 +15,10 @@ from einthoven.inverse.physics.strong import FocalImage
 from einthoven.inverse.rules import Discrepancy
 from einthoven.inverse.stre import Stre
 
+#: Least chi2 where the noise was estimated from held-out leads: their prediction has an error of its own, so that the
+#: estimate is rather too large.
+LEAST_OF_ESTIMATE = 0.5
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -85,6 +89,12 @@ class Gated:
         """The solver's."""
         return self.solver.capabilities
 
+    @property
+    def bounds(self) -> Gate:
+        """The gate, with a lower bound that allows for a noise that was estimated."""
+        known = self.solver.physics.sigma is not None or self.solver.physics.noise is not None
+        return self.gate if known else replace(self.gate, least=min(self.gate.least, LEAST_OF_ESTIMATE))
+
     def reconstruct(self, operator: ForwardOperator, recording: Recording) -> Reconstruction:
         """Estimate the source; `rule` says which answer it is."""
         return self.image(operator, recording)[0]
@@ -95,7 +105,7 @@ class Gated:
         """The answer, the image by cell physics whatever the verdict, and the verdict."""
         image = self.solver.image(operator, recording)
         found = image.reconstruction
-        verdict = self.gate.judge(found.diagnostics["chi2"], found.weight)
+        verdict = self.bounds.judge(found.diagnostics["chi2"], found.weight)
         told = {**found.diagnostics, "accepted": float(verdict.accepted)}
         if verdict.accepted:
             return replace(found, diagnostics=told), image, verdict

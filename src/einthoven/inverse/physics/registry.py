@@ -7,7 +7,7 @@ their weights themselves (`annealed`) and need potentials of known scale. A conf
     [schedule]                     # fields of `Schedule`
     [network]                      # fields of the solver
     [network.blocks]               # number and skip
-    [physics]                      # laplacian, rank or diffusivity of `CellPhysics`
+    [physics]                      # laplacian, rank, diffusivity or wall of `CellPhysics`
 
 What is left out has its default. The ones that ship (`configurations`) are the solvers themselves and their ablations.
 """
@@ -46,7 +46,7 @@ PHYSICS_METHODS: dict[str, Callable[[CellPhysics], PhysicsSolver]] = {
 }
 
 #: What a configuration may set of the physics.
-OF_PHYSICS = ("laplacian", "rank", "diffusivity")
+OF_PHYSICS = ("laplacian", "rank", "diffusivity", "wall")
 #: What it may not set of a solver: it is handed in, or has a table of its own.
 _GIVEN = ("physics", "schedule", "checkpoint", "progress", "name", "strong", "search", "priors", "errors")
 
@@ -134,5 +134,5 @@ def _replaced(thing: Any, values: Any, allowed: tuple[str, ...], table: str) -> 
         alike = numbers if old is None or isinstance(old, float) else isinstance(value, type(old))
         if not alike or (isinstance(old, int) and isinstance(value, bool) and not isinstance(old, bool)):
             raise InputError(f"[{table}] {key} is like {old!r}; got {value!r}.")
-        made[key] = float(value) if isinstance(old, float) and numbers else value
+        made[key] = float(value) if isinstance(old, float) and isinstance(value, int | float) else value
     return replace(thing, **made)
