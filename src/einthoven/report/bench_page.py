@@ -81,7 +81,8 @@ def _introduction() -> str:
 def _about_the_gate() -> str:
     return (
         "An image by cell physics is accepted where its misfit is that of noise. False accepts are images let through "
-        "although stre with the discrepancy principle is better, false rejects images held back although they are."
+        "although stre with the discrepancy principle is better, false rejects images held back although they are "
+        "better."
     )
 
 
@@ -103,6 +104,7 @@ def error_figure(rows: Sequence[Row]) -> "Figure":
         axes.errorbar(x, y, bars, marker=marker, ms=4, lw=1.4, capsize=2, label=method, color=color, ls=line)
     axes.set(xscale="log", yscale="log", xlabel="Noise of the leads (mV)", ylabel="Relative error")
     sigmas = sorted({r["sigma"] for r in rows})
+    axes.set_xlim(sigmas[0] / 1.3, sigmas[-1] * 1.5)
     axes.set_xticks(sigmas, [f"{s:g}" for s in sigmas])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:.3g}")
@@ -146,7 +148,7 @@ def _cell(row: Mapping[str, Any], key: str, digits: int) -> str:
         return f"{value:g}"
     text = f"{value:.{digits}f}"
     low, high = (row.get(f"{key}_{side}") for side in ("low", "high"))
-    if low is None or high is None or key in ("seconds", "peak_mb"):
+    if low is None or high is None or row["data_sets"] == 1 or key in ("seconds", "peak_mb"):
         return text
     return f"{text} <small>({low:.{digits}f}–{high:.{digits}f})</small>"
 
