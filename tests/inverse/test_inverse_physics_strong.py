@@ -182,7 +182,7 @@ def test_error_bars_of_a_wave(image):
     more = p.covariance(state._replace(misfit=4.0 * p.data.size))
     wider = np.sqrt(4.0 * p.data.size / state.misfit)
     assert np.allclose(np.sqrt(np.diag(more))[2:], wider * np.sqrt(np.diag(covariance))[2:], rtol=0.03)
-    assert spread.activation.shape == (16, 162)
+    assert spread.activation.shape == (12, 162)
 
 
 def test_what_is_left_to_explain(image):
