@@ -191,9 +191,8 @@ class OperatorModel:
 
     def _skin_potentials(self, q: Float[np.ndarray, " n_errors"]) -> ForwardOperator:
         """R(q): heart nodes to skin nodes."""
-        factor = float(np.exp(self.part(q, "scale")[0] / 100))
-        scaled = self.surface.with_points(self._center + factor * (self.surface.points - self._center))
-        heart = moved(scaled, self.part(q, "pose"), self._center)
+        percent = 100 * float(np.expm1(self.part(q, "scale")[0] / 100))
+        heart = moved(self.surface, self.part(q, "pose"), self._center, percent=percent)
         return bem.transfer(heart, self._conductor(q))
 
     def _conductor(self, q: Float[np.ndarray, " n_errors"]) -> VolumeConductor:

@@ -52,7 +52,8 @@ class Step(NamedTuple):
     objective
         sum |y - A x|^2 + sigma^2 |q / s|^2, mV^2, where the step ended.
     largest
-        Largest change of a parameter, in expected errors.
+        Largest change of a parameter, in expected errors; where a step could not be taken (surfaces would meet, or the
+        objective rises along it), the change that it asked for.
     """
 
     sigma: float
@@ -144,7 +145,7 @@ def calibrate(
         total = _total(parts)
         before, (q, step) = q, _stepped(model, data, _Newton(total, q, model.sizes, sigma))
         steps.append(step)
-        if step.largest < tolerance or len(steps) == max_steps:
+        if step.largest < tolerance or len(steps) == max_steps or np.array_equal(q, before):
             break
         far = np.abs((q - before) / model.sizes)[: len(linear.whole)].max(initial=0.0) > REBUILT
         linear = model.linearized(q, like=None if far else linear, progress=progress)
@@ -246,7 +247,7 @@ def _stepped(
         after = newton.objective(sum(float(((y - matrix @ x) ** 2).sum()) for x, y in data), q)
         if after <= before * (1 + 1e-9):
             return q, Step(newton.sigma, after, float(np.abs(share * whole / model.sizes).max()))
-    return newton.q, Step(newton.sigma, before, 0.0)
+    return newton.q, Step(newton.sigma, before, float(np.abs(whole / model.sizes).max()))
 
 
 def _chosen_sigma(parts: list[_Normal], q: Float[np.ndarray, " n"], sizes: Float[np.ndarray, " n"]) -> float:

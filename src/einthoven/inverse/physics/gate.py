@@ -72,7 +72,7 @@ class Gated:
     gate
         The bounds.
     fallback
-        Gives the answer where the gate does not open; None: the estimate that the solver started from.
+        Gives the answer where the gate does not open; None: `Stre` with the discrepancy principle at the same sigma.
     """
 
     solver: PhysicsSolver

@@ -1,7 +1,7 @@
 """Diffusivity read off a better map than the classical one.
 
-The classical estimate flattens the map where waves meet or begin, so that the median of 1 / |grad lat| is too large: D
-comes out up to four times too large with two foci. A short training of free fields with that D gives a map with sharper
+The classical estimate flattens the map where waves meet or begin, so that the median of 1 / |grad lat|, and with it D,
+is too large, most of all with two foci. A short training of free fields with that D gives a map with sharper
 fronts, off which D is read again.
 """
 

@@ -106,7 +106,8 @@ class CellSolver(ABC):
         from einthoven.inverse.physics.refinement import with_refined_diffusivity
         from einthoven.inverse.physics.strong import with_zero
 
-        physics = with_zero(self.physics, operator, recording, progress=self.progress)
+        known = replace(self.physics, sigma=self.physics.pose(operator, recording).sigma)  # once: leads are held out
+        physics = with_zero(known, operator, recording, progress=self.progress)
         prepared = physics.prepare(operator, recording)
         if physics.diffusivity is not None:
             return prepared
