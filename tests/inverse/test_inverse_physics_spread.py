@@ -12,11 +12,12 @@ from einthoven.core import InputError, Recording
 from einthoven.inverse import Discrepancy, Stre
 from einthoven.inverse.physics import spread as spreads
 from einthoven.inverse.physics.eand_arn import SeparableArn
-from einthoven.inverse.physics.fields import CellPhysics, Perturbation, first_crossing
+from einthoven.inverse.physics.fields import CellPhysics, NoFrontError, Perturbation, first_crossing
 from einthoven.inverse.physics.gate import Gate, Gated
 from einthoven.inverse.physics.network import Blocks
 from einthoven.inverse.physics.p_dl import PDL
 from einthoven.inverse.physics.spread import Spread, coverage, ensemble, laplace
+from einthoven.inverse.physics.strong import StrongConstraint
 from einthoven.inverse.physics.training import Schedule, train
 from einthoven.inverse.physics.weak import FreeFields, WeakConstraint
 from physics_cases import SIGMA, relative_error, wave
@@ -160,6 +161,24 @@ def test_a_rejected_image_is_replaced_by_the_classical_one():
     assert found.rule == "fell back on stre, discrepancy"
     assert found.diagnostics["accepted"] == 0.0
     assert relative_error(image.reconstruction.estimate, found.estimate) > 1e-3
+
+
+@pytest.mark.parametrize("solver", [WeakConstraint(CELLS), StrongConstraint(CELLS)], ids=lambda s: s.name)
+def test_where_no_front_is_seen_the_classical_answer_is_given(solver):
+    """Potentials of a few mV: no node comes near half the peak."""
+    w = wave()
+    faint = w.recording.with_values(0.02 * w.recording.values)
+    solver = replace(solver, physics=replace(CELLS, diffusivity=None, sigma=0.02 * SIGMA))
+    found, image, verdict = Gated(solver).image(w.operator, faint)
+    assert image is None
+    assert not verdict.accepted
+    assert "front at 0 of" in verdict.reason
+    assert found.rule == "fell back on stre, discrepancy"
+    assert np.array_equal(
+        found.estimate.values, Stre(Discrepancy(0.02 * SIGMA)).reconstruct(w.operator, faint).estimate.values
+    )
+    with pytest.raises(NoFrontError):
+        solver.image(w.operator, faint)
 
 
 def test_a_noise_that_was_estimated_may_be_too_large():

@@ -4,7 +4,8 @@ Truth is computed on a finer heart and seen through the operator of finer surfac
 
 - ``dalhousie-2007``: epicardium of 1100 nodes, 352 leads; waves on the heart refined along its curvature (4394 nodes).
 - ``phantom-surface``: closed surface of both ventricles, 120 leads; waves on a finer mesh of the same anatomy.
-- ``phantom``: the same as a double layer with lungs and blood; truth is the *volume* of both ventricles, other cells.
+- ``phantom``: the same as a double layer with lungs and blood; truth is the *volume* of both ventricles, of other cells
+  (Bueno-Orovio, three layers) than a solver may assume (Mitchell-Schaeffer, alike everywhere).
 
 The first two take the excitation 100 mV x u for the potential of the heart surface, as the imaging papers do. Waves
 (`CASES`): one focus; two foci; re-entry; a wave of other cells, clock and uneven diffusivity than is assumed; a heart
@@ -24,8 +25,11 @@ from einthoven.forward import bem
 from einthoven.forward.lead_errors import center, moved
 from einthoven.geometry.distance import geodesic
 from einthoven.geometry.remesh import refined
-from einthoven.inverse.physics.waves import imaging_cells
+from einthoven.inverse.physics.waves import imaging_cells, wide_front_cells
+from einthoven.ionic import IonicModel
 from einthoven.ionic.aliev_panfilov_1996 import AlievPanfilov1996
+from einthoven.ionic.bueno_orovio_2008 import BuenoOrovio2008
+from einthoven.ionic.registry import by_label
 from einthoven.protocol import Ball, Nodes, Protocol, Stimulus
 from einthoven.simulate import Monodomain, Movie, simulate
 from einthoven.studies.phantom_beat import (
@@ -51,8 +55,10 @@ FRAME, N_TIMES = 4.3, 120
 RADIUS, APART, SECOND = 12.0, 80.0, 30.0
 #: A wrong pose: mm and degrees, both in random directions.
 SHIFT_MM, TURN_DEG = 5.0, 5.0
-#: Volume of the phantom: ms between frames, and frames before the first activation.
+#: Volume of the phantom: ms between frames, and before the first activation.
 VOLUME_FRAME = 4.0
+#: Largest thickness of its wall that solvers assume, mm.
+WALL = 20.0
 
 
 @dataclass(frozen=True)
@@ -103,13 +109,16 @@ class BenchData:
         Nodes of the operator nearest to the foci, the earliest first; none for re-entry.
     membrane
         Cells that a solver may assume: those of the truth, but for the mismatched case and the volume.
+    wall
+        Largest thickness of a wall that a solver may assume, mm (`CellPhysics.wall`); None: no wave crosses one.
     """
 
     operator: ForwardOperator
     recording: Recording
     truth: Recording
     foci: Int[np.ndarray, " k"]
-    membrane: AlievPanfilov1996
+    membrane: IonicModel
+    wall: float | None
 
 
 def bench_data(case: BenchCase) -> BenchData:
@@ -122,12 +131,31 @@ def bench_data(case: BenchCase) -> BenchData:
     if case.reference == "average":
         operator = LeadSystem.average(operator.out_sites).operator() @ operator
         recording = recording.average_referenced()
-    return BenchData(operator, recording, wave.truth, wave.foci, assumed_cells(case.case))
+    wall = WALL if case.geometry == "phantom" else None
+    return BenchData(operator, recording, wave.truth, wave.foci, assumed_cells(case), wall)
 
 
-def assumed_cells(case: str) -> AlievPanfilov1996:
+def assumed_cells(case: BenchCase) -> IonicModel:
     """Cells that a solver may assume; of re-entry the faster recovery is known."""
-    return replace(imaging_cells(), e0=0.01) if case == "re-entry" else imaging_cells()
+    if case.geometry == "phantom":
+        return wide_front_cells()
+    return reentry_cells() if case.case == "re-entry" else imaging_cells()
+
+
+def reentry_cells() -> AlievPanfilov1996:
+    """Cells that recover fast enough for a wave to rotate."""
+    return replace(imaging_cells(), e0=0.01)
+
+
+@dataclass(frozen=True)
+class _LayeredBeat(VolumeBeat):
+    """A beat of the minimal human ventricular model: its endocardial, middle and epicardial cells, a third each."""
+
+    def monodomain(self) -> Monodomain:
+        muscle = super().monodomain()
+        third = np.minimum((3 * muscle.tissue.label("transmural")).astype(int), 2)
+        layers = {0: BuenoOrovio2008.endo(), 1: BuenoOrovio2008.mid(), 2: BuenoOrovio2008.epi()}
+        return replace(muscle, model=by_label(third, layers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +287,7 @@ def _reentry(surface: Surface, position: int) -> Recording:
     middle = surface.points[np.abs(away - 0.5 * away.max()).argmin()]
     side = np.linalg.norm(surface.points - middle, axis=1)
     near = np.flatnonzero(side <= 0.35 * np.ptp(surface.points, axis=0).max())
-    muscle = Monodomain(Tissue.isotropic(surface, REENTRY_DIFFUSIVITY), assumed_cells("re-entry"))
+    muscle = Monodomain(Tissue.isotropic(surface, REENTRY_DIFFUSIVITY), reentry_cells())
     for interval in np.arange(140.0, 420.0, 20.0):
         second = Stimulus(Nodes(near), float(interval), 4.0, 20.0)
         found = _simulated(surface, muscle, [_around(surface, first, 0.0), second], interval + 2 * N_TIMES * FRAME)
@@ -273,7 +301,7 @@ def _volume_wave(case: str, position: int) -> tuple[Recording, Float[np.ndarray,
     rng = np.random.default_rng(position)
     sites = tuple(_paced(rng, SECOND * k) for k in range(2 if case == "two foci" else 1))
     conduction = Conduction(endocardium=Conduction().wall, sites=sites)
-    beat = VolumeBeat(conduction=conduction, onset=VOLUME_FRAME, duration=N_TIMES * VOLUME_FRAME)
+    beat = _LayeredBeat(conduction=conduction, onset=VOLUME_FRAME, duration=N_TIMES * VOLUME_FRAME)
     found = beat(_place("phantom").surface)
     keep = slice(0, None, int(VOLUME_FRAME))
     centers = [s.region.center for s in beat.protocol(beat.monodomain().tissue).stimuli if isinstance(s.region, Ball)]

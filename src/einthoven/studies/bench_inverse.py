@@ -220,7 +220,7 @@ def _imaged(method: str, data: BenchData, sigma: float) -> tuple[Reconstruction,
         truth = data.truth if data.recording.reference == "absolute" else _centered(data.truth)
         solver = make_solver(name, make_rule(rule or "lcurve", truth=truth, sigma=sigma))
         return solver.reconstruct(data.operator, data.recording), None
-    physics = CellPhysics(data.membrane, sigma=sigma, extracellular=True)
+    physics = CellPhysics(data.membrane, sigma=sigma, extracellular=True, wall=data.wall)
     image = make_physics_solver(method, physics).image(data.operator, data.recording)
     return image.reconstruction, image
 

@@ -12,16 +12,15 @@ from einthoven.inverse.physics.registry import make_physics_solver
 from einthoven.inverse.physics.solver import CellSolver, Imaged
 from einthoven.inverse.physics.spread import Spread, laplace
 from einthoven.inverse.physics.strong import FocalImage
-from einthoven.inverse.physics.waves import imaging_cells
+from einthoven.inverse.physics.waves import imaging_cells, wide_front_cells
 from einthoven.inverse.registry import METHODS
-from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
 from einthoven.studies.results import PhysicsImaging
 from einthoven.studies.settings import ImagingSettings
 
 #: Cells that a solver may assume, by name.
 MEMBRANES = {
     "aliev-panfilov": imaging_cells,
-    "mitchell-schaeffer": lambda: MitchellSchaeffer2003(gate_width=MitchellSchaeffer2003().smooth_width),
+    "mitchell-schaeffer": wide_front_cells,
 }
 
 
@@ -111,7 +110,7 @@ def image_with_physics(
     return found, PhysicsImaging(image, verdict, spread, gate)
 
 
-def _error_bars(image: Imaged | FocalImage, progress: Progress) -> Spread | None:
+def _error_bars(image: Imaged | FocalImage | None, progress: Progress) -> Spread | None:
     """Error bars of fields; a wave of foci has none."""
     return laplace(image, progress=progress) if isinstance(image, Imaged) else None
 

@@ -22,7 +22,7 @@ class PhysicsImaging:
     Parameters
     ----------
     image
-        The image whatever the gate says, with the course of the training.
+        The image whatever the gate says, with the course of the training; None where there was no front to begin with.
     verdict
         Whether it was accepted.
     spread
@@ -31,7 +31,7 @@ class PhysicsImaging:
         The bounds; None where the gate was switched off.
     """
 
-    image: Imaged | FocalImage
+    image: Imaged | FocalImage | None
     verdict: Verdict
     spread: Spread | None
     gate: Gate | None

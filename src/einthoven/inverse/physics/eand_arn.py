@@ -48,11 +48,11 @@ class SeparableArn(CellSolver):
         Whether the fields start at the classical estimate, or at rest.
     """
 
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=400, rate=0.005))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=350, rate=0.005))
     name: str = "eand-arn-separable"
     width: int = 128
     blocks: Blocks = field(default_factory=Blocks)
-    n_modes: int = 1000
+    n_modes: int = 500
     n_frequencies: int = 32
     warm: bool = True
 

@@ -375,6 +375,10 @@ def first_crossing(
     return times[k] + share * np.diff(times)[k]
 
 
+class NoFrontError(InputError):
+    """An estimate shows no front, so that nothing can be read off it."""
+
+
 def speed_of(estimate: Recording, scale: VoltageScale, cells: Excitation, surface: Surface) -> float:
     """Median conduction velocity of an estimate, mm/ms, from its first upward crossings of half the peak.
 
@@ -382,13 +386,13 @@ def speed_of(estimate: Recording, scale: VoltageScale, cells: Excitation, surfac
 
     Raises
     ------
-    InputError
+    NoFrontError
         If fewer than one node in ten is seen to be excited: D must then be given.
     """
     times = first_crossing(scale.from_mv(estimate.values), estimate.times, cells.peak / 2)
     seen = np.isfinite(times)
     if seen.mean() < 0.1:
-        raise InputError(
+        raise NoFrontError(
             f"the estimate to start from shows a front at {int(seen.sum())} of {len(seen)} nodes only, so the "
             "diffusivity cannot be read off it; is the scale right (mV), and are these potentials of cells? "
             "Those outside of cells are a few mV. Otherwise give `diffusivity` (mm2/ms)."

@@ -6,9 +6,11 @@ membrane's, a reference that hides the zero), chi2 stays above 1, or the weight 
 fit the data.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from einthoven.core import Capabilities, ForwardOperator, InputError, Reconstruction, Recording, Solver
+from einthoven.inverse.physics.fields import NoFrontError
 from einthoven.inverse.physics.registry import PhysicsSolver
 from einthoven.inverse.physics.solver import Imaged
 from einthoven.inverse.physics.strong import FocalImage
@@ -101,15 +103,27 @@ class Gated:
 
     def image(
         self, operator: ForwardOperator, recording: Recording
-    ) -> tuple[Reconstruction, Imaged | FocalImage, Verdict]:
-        """The answer, the image by cell physics whatever the verdict, and the verdict."""
-        image = self.solver.image(operator, recording)
+    ) -> tuple[Reconstruction, Imaged | FocalImage | None, Verdict]:
+        """The answer, the image by cell physics whatever the verdict (None: there is no front to begin with), and the
+        verdict."""
+        try:
+            image = self.solver.image(operator, recording)
+        except NoFrontError as problem:
+            sigma = self.solver.physics.pose(operator, recording).sigma
+            verdict = Verdict(False, str(problem).rstrip("."))
+            return self._classical(operator, recording, {"sigma": sigma, "accepted": 0.0}), None, verdict
         found = image.reconstruction
         verdict = self.bounds.judge(found.diagnostics["chi2"], found.weight)
         told = {**found.diagnostics, "accepted": float(verdict.accepted)}
         if verdict.accepted:
             return replace(found, diagnostics=told), image, verdict
-        solver = self.fallback or Stre(Discrepancy(found.diagnostics["sigma"]), noise=self.solver.physics.noise)
+        return self._classical(operator, recording, told), image, verdict
+
+    def _classical(
+        self, operator: ForwardOperator, recording: Recording, told: Mapping[str, float]
+    ) -> Reconstruction:
+        """The answer where the gate does not open, with what is to be told of the image that was refused."""
+        solver = self.fallback or Stre(Discrepancy(told["sigma"]), noise=self.solver.physics.noise)
         classical = solver.reconstruct(operator, recording)
         rule = f"fell back on {classical.method}, {classical.rule}"
-        return replace(classical, method=self.name, rule=rule, diagnostics=told), image, verdict
+        return replace(classical, method=self.name, rule=rule, diagnostics=dict(told))

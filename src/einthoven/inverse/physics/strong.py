@@ -9,7 +9,7 @@ from jaxtyping import Float
 from einthoven.core import Capabilities, ForwardOperator, Reconstruction, Recording
 from einthoven.core.progress import Progress, silent
 from einthoven.forward.lead_errors import LeadErrors
-from einthoven.inverse.physics.fields import CellPhysics, Posed, speed_of
+from einthoven.inverse.physics.fields import CellPhysics, NoFrontError, Posed, speed_of
 from einthoven.inverse.physics.focal_fit import FocalPriors, FocalProblem, FocalState, focal_problem
 from einthoven.inverse.physics.focal_search import FocalSearch, search
 from einthoven.inverse.physics.focal_wave import FocalWave
@@ -28,6 +28,9 @@ BIC = "bic"
 
 #: Largest speed that is expected before the fit, mm/ms: smooth estimates make waves that meet look faster than muscle.
 FASTEST = 1.0
+
+#: Speed that is expected where no front is seen, mm/ms: between those across and along the fibers of the ventricles.
+TYPICAL = 0.5
 
 Number = float | int
 
@@ -247,7 +250,13 @@ def expected_diffusivity(physics: CellPhysics, posed: Posed) -> float:
 
     At most that of `FASTEST`, at least what the mesh carries.
 
-    Where the data do not show a constant, cells at rest (the 2 % quantile of the nodes) show the zero of every frame.
+    Where the data do not show a constant, cells at rest (the 2 % quantile of the nodes) show the zero of every frame;
+    if an image of transmembrane potentials is too flat to show a front, the velocity is `TYPICAL`.
+
+    Raises
+    ------
+    NoFrontError
+        If heart-surface potentials show no front: they are not of the cells' size.
     """
     problem, scale = posed.problem, posed.scale
     found = Tikhonov(2, Discrepancy(posed.sigma), physics.noise).reconstruct(problem.operator, problem.recording)
@@ -255,5 +264,10 @@ def expected_diffusivity(physics: CellPhysics, posed: Posed) -> float:
     if not problem.constant_visible:
         values = values - np.quantile(values, 0.02, axis=0) + scale.rest
     cells = excitation(physics.membrane)
-    speed = min(speed_of(found.estimate.with_values(values), scale, cells, posed.surface), FASTEST)
+    try:
+        speed = min(speed_of(found.estimate.with_values(values), scale, cells, posed.surface), FASTEST)
+    except NoFrontError:
+        if problem.operator.in_quantity != "vm":
+            raise
+        speed = TYPICAL
     return max(cells.diffusivity(speed), least_diffusivity(posed.surface, physics.membrane))
