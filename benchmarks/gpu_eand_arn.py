@@ -49,7 +49,7 @@ def prepare(path: Path, focus: int) -> None:
         table, tag = ready.cost.wave.negative_laplacian, f"@{case.sigma:g}"
         held |= {f"matrix{tag}": ready.cost.matrix, f"data{tag}": ready.cost.data, f"u{tag}": ready.u}
         held |= {f"v{tag}": ready.v, f"diffusivity{tag}": np.array(ready.diffusivity)}
-        for method in ("stre:oracle", "stre:discrepancy", "weak-4dvar"):
+        for method in ("stre:oracle", "stre:rgcv", "weak-4dvar"):
             cell = {**asdict(case), "method": method, "noise": "told", "spread": False}
             yardsticks.append({**cell, **compute_cell(cell).record})
     wave, n = ready.cost.wave, ready.surface.n_points

@@ -47,7 +47,7 @@ def test_verdicts_files_and_settings(einthoven, sphere_wave, tmp_path):
     assert re.search(r"residual +chi2 +seconds", lines[1])
     assert "good: accepted, chi2 is" in outcome.out
     refused = next(line for line in lines if line.startswith("hasty: "))
-    assert re.fullmatch(r"hasty: not accepted, .*; it fell back on stre, discrepancy\.", refused)
+    assert re.fullmatch(r"hasty: not accepted, .*; it fell back on stre, rgcv\.", refused)
     assert {"training.csv", "metrics.json", "run.toml"} <= {entry.name for entry in out.iterdir()}
     run = tomllib.loads((out / "run.toml").read_text())["settings"]
     assert (run["extracellular"], run["diffusivity"], run["gate"]) == (True, 4.5, True)

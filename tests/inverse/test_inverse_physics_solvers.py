@@ -10,7 +10,7 @@ import pytest
 from einthoven.core import ForwardOperator, InputError, LeadSystem, Recording, Solver
 from einthoven.geometry.generators import sphere
 from einthoven.geometry.quality import edge_lengths
-from einthoven.inverse import METHODS, Discrepancy, NoiseCovariance, Oracle, Stre
+from einthoven.inverse import METHODS, NoiseCovariance, Oracle, RobustGCV, Stre
 from einthoven.inverse.physics.eand_arn import PointwiseArn, SeparableArn
 from einthoven.inverse.physics.fields import CellPhysics, potential_scale, recovery_along, speed_of
 from einthoven.inverse.physics.network import Blocks, PointwiseFields, Trunk, surface_modes, waves_in_time
@@ -121,7 +121,7 @@ def test_is_better_than_the_classical_yardstick(method, images):
 @every_method
 def test_starts_from_the_classical_solution(method, images):
     w = wave()
-    classical = Stre(Discrepancy(SIGMA)).reconstruct(w.operator, w.recording).estimate
+    classical = Stre(RobustGCV()).reconstruct(w.operator, w.recording).estimate
     assert np.allclose(images[method].start.values, classical.values, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from einthoven.core import InputError, Recording
-from einthoven.inverse import Discrepancy, Stre
+from einthoven.inverse import RobustGCV, Stre
 from einthoven.inverse.physics import spread as spreads
 from einthoven.inverse.physics.eand_arn import SeparableArn
 from einthoven.inverse.physics.fields import CellPhysics, NoFrontError, Perturbation, first_crossing
@@ -154,11 +154,11 @@ def test_a_rejected_image_is_replaced_by_the_classical_one():
     assert np.array_equal(found.estimate.values, image.reconstruction.estimate.values)
     assert (found.method, found.rule, found.diagnostics["accepted"]) == ("weak-4dvar", "annealed", 1.0)
     found, image, verdict = Gated(solver, closed).image(w.operator, w.recording)
-    classical = Stre(Discrepancy(SIGMA)).reconstruct(w.operator, w.recording)
+    classical = Stre(RobustGCV()).reconstruct(w.operator, w.recording)
     assert not verdict.accepted
     assert np.allclose(found.estimate.values, classical.estimate.values)
     assert found.method == "weak-4dvar"
-    assert found.rule == "fell back on stre, discrepancy"
+    assert found.rule == "fell back on stre, rgcv"
     assert found.diagnostics["accepted"] == 0.0
     assert relative_error(image.reconstruction.estimate, found.estimate) > 1e-3
 
@@ -173,10 +173,8 @@ def test_where_no_front_is_seen_the_classical_answer_is_given(solver):
     assert image is None
     assert not verdict.accepted
     assert "front at 0 of" in verdict.reason
-    assert found.rule == "fell back on stre, discrepancy"
-    assert np.array_equal(
-        found.estimate.values, Stre(Discrepancy(0.02 * SIGMA)).reconstruct(w.operator, faint).estimate.values
-    )
+    assert found.rule == "fell back on stre, rgcv"
+    assert np.array_equal(found.estimate.values, Stre(RobustGCV()).reconstruct(w.operator, faint).estimate.values)
     with pytest.raises(NoFrontError):
         solver.image(w.operator, faint)
 

@@ -60,7 +60,7 @@ def test_an_accepted_image_is_the_solvers_and_better(both):
 def test_a_fallback_is_named_and_is_the_classical_answer(both):
     stre, _, hasty = both.images
     assert hasty.metrics["accepted"] is False
-    assert hasty.metrics["rule"] == "fell back on stre, discrepancy"
+    assert hasty.metrics["rule"] == "fell back on stre, rgcv"
     np.testing.assert_allclose(hasty.reconstruction.estimate.values, stre.reconstruction.estimate.values, rtol=1e-9)
     assert hasty.physics.spread is None
 

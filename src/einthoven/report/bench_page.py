@@ -81,7 +81,7 @@ def _introduction() -> str:
 def _about_the_gate() -> str:
     return (
         "An image by cell physics is accepted where its misfit is that of noise. False accepts are images let through "
-        "although stre with the discrepancy principle is better, false rejects images held back although they are "
+        "although stre with robust GCV is better, false rejects images held back although they are "
         "better."
     )
 

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from einthoven.core import ForwardOperator, InputError, Reconstruction, Recording, Source
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.physics.fields import CellPhysics
 from einthoven.inverse.physics.gate import Gated, Verdict
-from einthoven.inverse.physics.registry import make_physics_solver
+from einthoven.inverse.physics.registry import PhysicsSolver, make_physics_solver
 from einthoven.inverse.physics.solver import CellSolver, Imaged
 from einthoven.inverse.physics.spread import Spread, laplace
 from einthoven.inverse.physics.strong import FocalImage
@@ -34,6 +36,11 @@ def solver_name(method: str) -> str:
     return Path(method).stem if method.endswith(".toml") else method
 
 
+def has_physics(solver: PhysicsSolver) -> bool:
+    """Whether the equations of cells count; without them a network is a prior for any potential."""
+    return solver.schedule.has_physics if isinstance(solver, CellSolver) else True
+
+
 def own_configurations(methods: tuple[str, ...]) -> dict[str, dict[str, str]]:
     """The text of the configurations that are the user's own files, by name, for the provenance; empty without any."""
     own = {solver_name(m): Path(m).read_text(encoding="utf-8") for m in methods if m.endswith(".toml")}
@@ -42,7 +49,8 @@ def own_configurations(methods: tuple[str, ...]) -> dict[str, dict[str, str]]:
 
 def check_physics(methods: tuple[str, ...], settings: ImagingSettings, source: Source) -> None:
     """Raise `InputError` for cell physics on extracellular potentials that is not forced, before any work is done."""
-    asked = [method for method in methods if is_physics(method)]
+    solvers = [make_physics_solver(method, CellPhysics()) for method in methods if is_physics(method)]
+    asked = [solver.name for solver in solvers if has_physics(solver)]
     if asked and source.quantity == "hsp" and not settings.extracellular:
         raise InputError(
             f"{asked[0]}: the equations of cells hold for transmembrane potentials, and those on {source.surface.name} "
@@ -93,14 +101,13 @@ def image_with_physics(
         solver = solver.keeping(folder / f".{solver.name}.checkpoint.npz")
     operator, recording = data
     gated = Gated(solver)
-    gate = gated.bounds if settings.gate else None
-    if settings.gate:
+    gate = gated.bounds if settings.gate and has_physics(solver) else None
+    if gate is not None:
         found, image, verdict = gated.image(operator, recording)
     else:
         image = solver.image(operator, recording)
         found = image.reconstruction
-        told = gated.bounds.judge(found.diagnostics["chi2"], found.weight)
-        verdict = Verdict(True, f"gate switched off; {told.reason}")
+        verdict = Verdict(True, _ungated(gated, found))
     if found.diagnostics.get("interrupted"):
         return found, PhysicsImaging(image, _cut_short(verdict, found), None, gate)
     try:
@@ -110,9 +117,17 @@ def image_with_physics(
     return found, PhysicsImaging(image, verdict, spread, gate)
 
 
+def _ungated(gated: Gated, found: Reconstruction) -> str:
+    """What is said of an image that did not go through the gate."""
+    if not has_physics(gated.solver):
+        return f"no physics of cells, nothing to accept; chi2 is {found.diagnostics['chi2']:.3f}"
+    return f"gate switched off; {gated.bounds.judge(found.diagnostics['chi2'], found.weight).reason}"
+
+
 def _error_bars(image: Imaged | FocalImage | None, progress: Progress) -> Spread | None:
-    """Error bars of fields; a wave of foci has none."""
-    return laplace(image, progress=progress) if isinstance(image, Imaged) else None
+    """Error bars of fields with physics; a wave of foci has none."""
+    with_physics = isinstance(image, Imaged) and np.isfinite(image.reconstruction.weight)
+    return laplace(image, progress=progress) if with_physics else None
 
 
 def _cut_short(verdict: Verdict, found: Reconstruction) -> Verdict:

@@ -46,6 +46,8 @@ class SeparableArn(CellSolver):
         Half periods over the recording that g takes.
     warm
         Whether the fields start at the classical estimate, or at rest.
+    damped
+        Whether modes are damped (`damped_modes`): without physics that is all that keeps the image smooth.
     """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=350, rate=0.005))
@@ -55,13 +57,17 @@ class SeparableArn(CellSolver):
     n_modes: int = 500
     n_frequencies: int = 32
     warm: bool = True
+    damped: bool = False
 
     def __post_init__(self):
         check_width(self.name, self.width)
 
     def fields(self, prepared: Prepared, seed: int) -> SeparableFields:
         """Random networks under zero heads."""
-        modes, _ = surface_modes(prepared.surface, self.n_modes)
+        if self.damped:
+            modes = damped_modes(prepared, self.n_modes)
+        else:
+            modes, _ = surface_modes(prepared.surface, self.n_modes)
         inputs = grid_inputs(prepared, modes, self.n_frequencies, warm=self.warm)
         return SeparableFields.random(jax.random.key(seed), inputs, width=self.width, blocks=self.blocks)
 

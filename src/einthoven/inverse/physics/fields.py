@@ -8,7 +8,7 @@ operator are rotated to the operator's leading singular vectors; what is left ou
 first term's squared norm over the number of data kept.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,10 +21,17 @@ from einthoven.core import ForwardOperator, InputError, Recording, Surface
 from einthoven.inverse.held_out import held_out_leads
 from einthoven.inverse.noise import NoiseCovariance
 from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion, check_membrane, frame_step
-from einthoven.inverse.physics.waves import Excitation, check_resolved, diffusivity_on, excitation, imaging_cells
+from einthoven.inverse.physics.waves import (
+    Excitation,
+    check_resolved,
+    diffusivity_on,
+    excitation,
+    imaging_cells,
+    least_diffusivity,
+)
 from einthoven.inverse.problem import Problem, prepare
 from einthoven.inverse.regularizers import source_surface
-from einthoven.inverse.rules import Discrepancy
+from einthoven.inverse.rules import RobustGCV
 from einthoven.inverse.stre import Stre
 from einthoven.ionic import IonicModel, VoltageScale
 from einthoven.signals.activation import conduction_velocity
@@ -60,8 +67,8 @@ class CellPhysics:
         membrane's amplitude at the peak). Without it, heart-surface potentials are refused: outside the cells the
         equations do not hold.
     start
-        Estimate of the source to start from, all sites and frames; default: spatiotemporal regularization with the
-        discrepancy principle. Needed where the data do not see a constant.
+        Estimate of the source to start from, all sites and frames; default: spatiotemporal regularization with robust
+        generalized cross-validation. Needed where the data do not see a constant.
     rank
         Most singular vectors of the operator kept.
     wall
@@ -100,17 +107,35 @@ class CellPhysics:
             coarse for D, frames that are few or not uniform, and what classical solvers refuse.
         """
         posed = self.pose(operator, recording)
-        problem, surface, scale, sigma = posed.problem, posed.surface, posed.scale, posed.sigma
-        start = self._start(problem, sigma)
+        start = self._start(posed.problem)
         cells = excitation(self.membrane)
         diffusivity = self.diffusivity
         if diffusivity is None:
-            diffusivity = diffusivity_on(surface, cells, speed_of(start, scale, cells, surface))
-        check_resolved(surface, diffusivity, self.membrane)
-        wave = posed.wave(self)
-        cost = Cost.of(problem, wave, scale, sigma=sigma, diffusivity=diffusivity, rank=self.rank)
+            diffusivity = diffusivity_on(posed.surface, cells, speed_of(start, posed.scale, cells, posed.surface))
+        check_resolved(posed.surface, diffusivity, self.membrane)
+        return self._prepared(posed, start, float(diffusivity))
+
+    def prepare_free(self, operator: ForwardOperator, recording: Recording) -> "Prepared":
+        """As `prepare` for residuals without weight: of any potential in any reference, and without D.
+
+        The unit of u is the range of the classical estimate, its zero the source's own.
+
+        Raises
+        ------
+        InputError
+            For frames that are few or not uniform, and what classical solvers refuse.
+        """
+        posed = replace(self, extracellular=True).pose(operator, recording)
+        start = classical_start(posed.problem, self.noise)
+        posed = replace(posed, scale=VoltageScale(0.0, float(np.ptp(start.values)) or 1.0))
+        return self._prepared(posed, start, least_diffusivity(posed.surface, self.membrane))
+
+    def _prepared(self, posed: "Posed", start: Recording, diffusivity: float) -> "Prepared":
+        """The cost, and fields that start at an estimate."""
+        problem, scale, wave = posed.problem, posed.scale, posed.wave(self)
+        cost = Cost.of(problem, wave, scale, sigma=posed.sigma, diffusivity=diffusivity, rank=self.rank)
         u = jnp.asarray(scale.from_mv(start.values), self.dtype)
-        return Prepared(problem, surface, scale, sigma, float(diffusivity), cost, u, recovery_along(wave, u))
+        return Prepared(problem, posed.surface, scale, posed.sigma, diffusivity, cost, u, recovery_along(wave, u))
 
     def pose(self, operator: ForwardOperator, recording: Recording) -> "Posed":
         """Check everything that needs no estimate of the source.
@@ -126,28 +151,37 @@ class CellPhysics:
         problem = prepare(operator, recording, noise=self.noise)
         return Posed(problem, surface, scale, step, self.sigma if self.sigma is not None else noise_level(problem))
 
-    def _start(self, problem: Problem, sigma: float) -> Recording:
-        """The given estimate, or spatiotemporal regularization with the discrepancy principle."""
+    def _start(self, problem: Problem) -> Recording:
+        """The given estimate, or the classical one."""
         if self.start is not None:
-            if self.start.quantity != problem.operator.in_quantity:
-                raise InputError(
-                    f"the start is {self.start.quantity}, the operator's sources are {problem.operator.in_quantity}; "
-                    "they must be the same."
-                )
-            if self.start.n_times != problem.recording.n_times:
-                raise InputError(
-                    f"the start has {self.start.n_times} frames, the recording {problem.recording.n_times}; they must "
-                    "be the same."
-                )
-            return self.start.select(problem.operator.in_sites)
+            return self._given(problem)
         if not problem.constant_visible:
             raise InputError(
                 f"cells excite at an absolute potential, and with the reference {problem.operator.reference!r} the "
                 "data do not show a constant on the heart. Use an absolute reference, or give `start`, an estimate "
                 "with the right zero."
             )
-        rule = Discrepancy(sigma)
-        return Stre(rule, noise=self.noise).reconstruct(problem.operator, problem.recording).estimate
+        return classical_start(problem, self.noise)
+
+    def _given(self, problem: Problem) -> Recording:
+        """The given estimate, at the operator's sites."""
+        assert self.start is not None
+        if self.start.quantity != problem.operator.in_quantity:
+            raise InputError(
+                f"the start is {self.start.quantity}, the operator's sources are {problem.operator.in_quantity}; "
+                "they must be the same."
+            )
+        if self.start.n_times != problem.recording.n_times:
+            raise InputError(
+                f"the start has {self.start.n_times} frames, the recording {problem.recording.n_times}; they must "
+                "be the same."
+            )
+        return self.start.select(problem.operator.in_sites)
+
+
+def classical_start(problem: Problem, noise: NoiseCovariance | None) -> Recording:
+    """Spatiotemporal regularization with robust generalized cross-validation."""
+    return Stre(RobustGCV(), noise=noise).reconstruct(problem.operator, problem.recording).estimate
 
 
 def noise_level(problem: Problem) -> float:

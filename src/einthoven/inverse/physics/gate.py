@@ -14,7 +14,7 @@ from einthoven.inverse.physics.fields import NoFrontError
 from einthoven.inverse.physics.registry import PhysicsSolver
 from einthoven.inverse.physics.solver import Imaged
 from einthoven.inverse.physics.strong import FocalImage
-from einthoven.inverse.rules import Discrepancy
+from einthoven.inverse.rules import RobustGCV
 from einthoven.inverse.stre import Stre
 
 #: Least chi2 where the noise was estimated from held-out leads: their prediction has an error of its own, so that the
@@ -74,7 +74,7 @@ class Gated:
     gate
         The bounds.
     fallback
-        Gives the answer where the gate does not open; None: `Stre` with the discrepancy principle at the same sigma.
+        Gives the answer where the gate does not open; None: `Stre` with robust generalized cross-validation.
     """
 
     solver: PhysicsSolver
@@ -104,8 +104,10 @@ class Gated:
     def image(
         self, operator: ForwardOperator, recording: Recording
     ) -> tuple[Reconstruction, Imaged | FocalImage | None, Verdict]:
-        """The answer, the image by cell physics whatever the verdict (None: there is no front to begin with), and the
-        verdict."""
+        """The answer, the image by cell physics whatever the verdict, and the verdict.
+
+        The image is None where there is no front to begin with.
+        """
         try:
             image = self.solver.image(operator, recording)
         except NoFrontError as problem:
@@ -119,11 +121,9 @@ class Gated:
             return replace(found, diagnostics=told), image, verdict
         return self._classical(operator, recording, told), image, verdict
 
-    def _classical(
-        self, operator: ForwardOperator, recording: Recording, told: Mapping[str, float]
-    ) -> Reconstruction:
+    def _classical(self, operator: ForwardOperator, recording: Recording, told: Mapping[str, float]) -> Reconstruction:
         """The answer where the gate does not open, with what is to be told of the image that was refused."""
-        solver = self.fallback or Stre(Discrepancy(told["sigma"]), noise=self.solver.physics.noise)
+        solver = self.fallback or Stre(RobustGCV(), noise=self.solver.physics.noise)
         classical = solver.reconstruct(operator, recording)
         rule = f"fell back on {classical.method}, {classical.rule}"
         return replace(classical, method=self.name, rule=rule, diagnostics=dict(told))

@@ -101,11 +101,14 @@ class CellSolver(ABC):
         """Check everything, and make start and cost.
 
         Where the data do not show a constant on the heart and no start is given, the wave of `StrongConstraint` is the
-        start: it has the cells' zero. A diffusivity that was read off the start is read again off a better map.
+        start: it has the cells' zero. A diffusivity that was read off the start is read again off a better map. A
+        schedule without physics needs neither, and asks nothing of the potentials.
         """
         from einthoven.inverse.physics.refinement import with_refined_diffusivity
         from einthoven.inverse.physics.strong import with_zero
 
+        if not self.schedule.has_physics:
+            return self.physics.prepare_free(operator, recording)
         known = replace(self.physics, sigma=self.physics.pose(operator, recording).sigma)  # once: leads are held out
         physics = with_zero(known, operator, recording, progress=self.progress)
         prepared = physics.prepare(operator, recording)
@@ -137,10 +140,10 @@ def imaged(prepared: Prepared, trained: Trained, *, method: str) -> Imaged:
     u, v = trained.fields()
     tolerance = trained.history.tolerance[-1]
     total, parts = prepared.cost(u, v, tolerance)
+    physics = {"physics_rms": float(parts.physics), "diffusivity": prepared.diffusivity}
     diagnostics = {
         "chi2": float(parts.chi2),
-        "physics_rms": float(parts.physics),
-        "diffusivity": prepared.diffusivity,
+        **(physics if np.isfinite(tolerance) else {}),
         "sigma": prepared.sigma,
         "cost": float(total),
         "steps": float(len(trained.history.cost)),
