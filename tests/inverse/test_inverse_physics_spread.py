@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from einthoven.core import InputError, Recording
-from einthoven.inverse import RobustGCV, Stre
+from einthoven.core import InputError, LeadSystem, Recording
+from einthoven.inverse import LCurve, RobustGCV, Stre
+from einthoven.inverse.physics import fields
 from einthoven.inverse.physics import spread as spreads
 from einthoven.inverse.physics.eand_arn import SeparableArn
-from einthoven.inverse.physics.fields import CellPhysics, NoFrontError, Perturbation, first_crossing
+from einthoven.inverse.physics.fields import CellPhysics, NoFrontError, Perturbation, classical, first_crossing
 from einthoven.inverse.physics.gate import Gate, Gated
 from einthoven.inverse.physics.network import Blocks
 from einthoven.inverse.physics.p_dl import PDL
+from einthoven.inverse.physics.registry import make_physics_solver
 from einthoven.inverse.physics.spread import Spread, coverage, ensemble, laplace
 from einthoven.inverse.physics.strong import StrongConstraint
 from einthoven.inverse.physics.training import Schedule, train
@@ -177,6 +179,30 @@ def test_where_no_front_is_seen_the_classical_answer_is_given(solver):
     assert np.array_equal(found.estimate.values, Stre(RobustGCV()).reconstruct(w.operator, faint).estimate.values)
     with pytest.raises(NoFrontError):
         solver.image(w.operator, faint)
+
+
+def test_where_robust_gcv_fits_the_noise_the_l_curve_chooses(monkeypatch):
+    w = wave()
+    posed = CELLS.pose(w.operator, w.recording)
+    assert classical(posed).rule == "rgcv"
+    monkeypatch.setattr(fields, "LEAST_OF_NOISE", 2.0)
+    found = classical(posed)
+    wanted = Stre(LCurve()).reconstruct(w.operator, w.recording)
+    assert found.rule == "lcurve"
+    assert np.array_equal(found.estimate.values, wanted.estimate.values)
+
+
+def test_a_prior_without_physics_takes_any_potential_in_any_reference():
+    w = wave()
+    operator = LeadSystem.average(w.operator.out_sites).operator() @ w.operator
+    recording = w.recording.average_referenced()
+    found = make_physics_solver("network-prior", CellPhysics(sigma=SIGMA)).reconstruct(operator, recording)
+    told = found.diagnostics
+    assert told["chi2"] <= 1.05
+    assert told["steps"] < 1500
+    assert "diffusivity" not in told
+    centered = w.truth.with_values(w.truth.values - w.truth.values.mean(axis=0))
+    assert relative_error(found.estimate, centered) < 0.7
 
 
 def test_a_noise_that_was_estimated_may_be_too_large():

@@ -7,22 +7,22 @@ import jax
 import numpy as np
 import pytest
 
-from einthoven.core import InputError, LeadSystem, Recording, Solver
+from einthoven.core import ForwardOperator, InputError, LeadSystem, Recording, Solver
 from einthoven.geometry.generators import sphere
 from einthoven.geometry.locate import closest_points
 from einthoven.geometry.remesh import refined
 from einthoven.inverse import Oracle, Stre
-from einthoven.inverse.physics.fields import CellPhysics
+from einthoven.inverse.physics.fields import CellPhysics, NoFrontError
 from einthoven.inverse.physics.focal_fit import FocalPriors, FocalProblem, focal_problem
 from einthoven.inverse.physics.focal_search import FocalSearch
 from einthoven.inverse.physics.focal_wave import FocalWave, Foci, Steps
 from einthoven.inverse.physics.reaction_diffusion import ReactionDiffusion
 from einthoven.inverse.physics.registry import PHYSICS_METHODS
 from einthoven.inverse.physics.spread import foci_spread, laplace
-from einthoven.inverse.physics.strong import StrongConstraint, expected_diffusivity
+from einthoven.inverse.physics.strong import TYPICAL, StrongConstraint, expected_diffusivity
 from einthoven.inverse.physics.strong_weak import StrongWeak
 from einthoven.inverse.physics.training import Schedule
-from einthoven.inverse.physics.waves import clocked, imaging_cells
+from einthoven.inverse.physics.waves import clocked, excitation, imaging_cells
 from einthoven.ionic.mitchell_schaeffer_2003 import MitchellSchaeffer2003
 from physics_cases import SIGMA, relative_error, wave
 
@@ -57,9 +57,9 @@ def twin(foci: Foci) -> tuple[Recording, Recording]:
     return clean.with_values(clean.values + SIGMA * noise), truth
 
 
-def averaged(recording: Recording):
+def averaged(recording: Recording, operator: ForwardOperator | None = None):
     """Operator and data with an average reference."""
-    operator = wave().operator
+    operator = wave().operator if operator is None else operator
     return LeadSystem.average(operator.out_sites).operator() @ operator, recording.average_referenced()
 
 
@@ -278,6 +278,17 @@ def test_diffusivity_before_the_fit():
     average = expected_diffusivity(CELLS, CELLS.pose(*averaged(w.recording)))
     assert plain == pytest.approx(4.0, rel=0.5)
     assert average == pytest.approx(plain, rel=0.23)
+
+
+def test_a_flat_image_of_transmembrane_potentials_shows_no_front():
+    """Then a usual velocity is expected; heart-surface potentials would be too small for those of cells."""
+    w = wave()
+    faint = w.recording.with_values(0.02 * w.recording.values)
+    cells = CellPhysics(sigma=0.02 * SIGMA)
+    found = expected_diffusivity(cells, cells.pose(*averaged(faint, replace(w.operator, in_quantity="vm"))))
+    assert found == pytest.approx(excitation(cells.membrane).diffusivity(TYPICAL))
+    with pytest.raises(NoFrontError, match="front at 0 of"):
+        expected_diffusivity(CELLS, CELLS.pose(*averaged(faint)))
 
 
 # -- interface --------------------------------------------------------------------------------------------------------

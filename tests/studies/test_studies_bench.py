@@ -260,9 +260,16 @@ def test_peak_memory_is_that_of_the_block():
 
 
 def row(method, error, position=11, **more):
-    base = {"geometry": "dalhousie-2007", "case": "one focus", "reference": "absolute", "sigma": 1.0, "seed": 0}
+    base = {
+        "geometry": "dalhousie-2007",
+        "case": "one focus",
+        "reference": "absolute",
+        "sigma": 1.0,
+        "seed": 0,
+        "noise": "told",
+    }
     scores = {"relative_error": error, "relative_error_mean_removed": error, "seconds": 2.0}
-    return {**base, "position": position, "method": method, **scores, **more}
+    return {**base, "noise": "told", "position": position, "method": method, **scores, **more}
 
 
 ROWS = [
@@ -297,6 +304,13 @@ def test_the_gates_mistakes_are_counted():
     assert (counts["eand-arn"]["false_accepts"], counts["eand-arn"]["false_rejects"]) == (1, 0)
     open_ = {line["method"]: line for line in gate_counts(ROWS, Gate(0.5, 2.0))}
     assert open_["eand-arn"]["false_accepts"] == 2
+
+
+@pytest.mark.parametrize(("noise", "accepted"), [("told", 0), ("held-out", 1)])
+def test_an_estimated_noise_may_be_too_large(noise, accepted):
+    rows = [row("stre:rgcv", 0.12), row("weak-4dvar", 0.05, told_chi2=0.8, weight=0.3, noise=noise)]
+    (line,) = gate_counts(rows)
+    assert (line["accepted"], line["false_rejects"]) == (accepted, 1 - accepted)
 
 
 def test_files_and_page(tmp_path, monkeypatch):

@@ -107,7 +107,7 @@ def gate_counts(rows: Sequence[Row], gate: Gate | None = None) -> list[Row]:
         for row in here:
             error = error_key(row["reference"])
             better = row[error] < classical[tuple(row[k] for k in DATA)][error]
-            accepted = (gate if row["noise"] == "told" else lenient).judge(row["told_chi2"], row["weight"]).accepted
+            accepted = (gate if row.get("noise") == "told" else lenient).judge(row["told_chi2"], row["weight"]).accepted
             line["accepted"] += accepted
             line["false_accepts"] += accepted and not better
             line["false_rejects"] += better and not accepted

@@ -126,8 +126,9 @@ def _ungated(gated: Gated, found: Reconstruction) -> str:
 
 def _error_bars(image: Imaged | FocalImage | None, progress: Progress) -> Spread | None:
     """Error bars of fields with physics; a wave of foci has none."""
-    with_physics = isinstance(image, Imaged) and np.isfinite(image.reconstruction.weight)
-    return laplace(image, progress=progress) if with_physics else None
+    if not isinstance(image, Imaged) or not np.isfinite(image.reconstruction.weight):
+        return None
+    return laplace(image, progress=progress)
 
 
 def _cut_short(verdict: Verdict, found: Reconstruction) -> Verdict:

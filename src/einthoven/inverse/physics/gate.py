@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from einthoven.core import Capabilities, ForwardOperator, InputError, Reconstruction, Recording, Solver
-from einthoven.inverse.physics.fields import NoFrontError
+from einthoven.inverse.physics.fields import NoFrontError, classical
 from einthoven.inverse.physics.registry import PhysicsSolver
 from einthoven.inverse.physics.solver import Imaged
 from einthoven.inverse.physics.strong import FocalImage
-from einthoven.inverse.rules import RobustGCV
-from einthoven.inverse.stre import Stre
 
 #: Least chi2 where the noise was estimated from held-out leads: their prediction has an error of its own, so that the
 #: estimate is rather too large.
@@ -74,7 +72,7 @@ class Gated:
     gate
         The bounds.
     fallback
-        Gives the answer where the gate does not open; None: `Stre` with robust generalized cross-validation.
+        Gives the answer where the gate does not open; None: `einthoven.inverse.physics.fields.classical`.
     """
 
     solver: PhysicsSolver
@@ -123,7 +121,9 @@ class Gated:
 
     def _classical(self, operator: ForwardOperator, recording: Recording, told: Mapping[str, float]) -> Reconstruction:
         """The answer where the gate does not open, with what is to be told of the image that was refused."""
-        solver = self.fallback or Stre(RobustGCV(), noise=self.solver.physics.noise)
-        classical = solver.reconstruct(operator, recording)
-        rule = f"fell back on {classical.method}, {classical.rule}"
-        return replace(classical, method=self.name, rule=rule, diagnostics=dict(told))
+        if self.fallback is not None:
+            found = self.fallback.reconstruct(operator, recording)
+        else:
+            found = classical(replace(self.solver.physics, sigma=told["sigma"]).pose(operator, recording))
+        rule = f"fell back on {found.method}, {found.rule}"
+        return replace(found, method=self.name, rule=rule, diagnostics=dict(told))

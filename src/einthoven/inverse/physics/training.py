@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from einthoven.core import InputError
 from einthoven.core.progress import Progress, silent
@@ -262,18 +262,21 @@ class _Run:
 
     def begin(self) -> None:
         """Start a course: a new optimizer at the tau reached."""
-        init = _optimizer(self.schedule).init
+        init = _ADAM.init
         self.moments, self.done = (init if self.varied is None else jax.vmap(init))(self.free), 0
 
     def advance(self) -> None:
         """Do up to `CHUNK` steps."""
         n = min(CHUNK, self.schedule.steps - self.done)
         self.keys, key = jax.random.split(self.keys)
-        state, keys = (self.free, self.moments, self.tolerance), jax.random.split(key, n)
+        real = partial(jnp.asarray, dtype=self.tolerance.dtype)
+        pace = _Pace(real(self.schedule.fall), real(self.schedule.tolerances[1]))
+        steps = jax.random.split(key, n), _rates(self.schedule, self.done, n, real(0).dtype)
+        state = self.free, self.moments, self.tolerance
         if self.varied is None:
-            state, row = _advance(state, self.fixed, self.cost, self.schedule, keys)
+            state, row = _advance(state, self.fixed, self.cost, pace, steps)
         else:
-            state, row = _advance_members(state, self.fixed, self.cost, self.varied, self.schedule, keys)
+            state, row = _advance_members(state, self.fixed, self.cost, self.varied, pace, steps)
         self.free, self.moments, self.tolerance = state
         self.rows.append(jax.device_get(row))
         self.done += n
@@ -293,42 +296,55 @@ class _Run:
         return bool(after > (1 - self.schedule.settled) * before)
 
 
-def _optimizer(schedule: Schedule) -> optax.GradientTransformation:
+#: Adam, the rate apart: other schedules are no other program.
+_ADAM = optax.scale_by_adam(b2=0.99)
+
+
+class _Pace(NamedTuple):
+    """What a schedule says to the compiled steps: factor of tau and its last value."""
+
+    fall: Any
+    last: Any
+
+
+def _rates(schedule: Schedule, first: int, n: int, dtype: Any) -> Float[Array, " n"]:
+    """Adam's rate at n steps from a first one on."""
     rising = max(1, int(WARM_UP * schedule.steps))
     rate = optax.warmup_cosine_decay_schedule(
         0.02 * schedule.rate, schedule.rate, rising, schedule.steps + 1, 0.02 * schedule.rate
     )
-    return optax.adam(rate, b2=0.99)
+    return jnp.asarray(rate(first + jnp.arange(n)), dtype)
 
 
 @eqx.filter_jit
-def _advance_members(state: Any, fixed: Any, cost: Any, varied: Any, schedule: Schedule, keys: Any) -> Any:
-    """Do one step per key for all members; rows of the course have the members along their second axis."""
+def _advance_members(state: Any, fixed: Any, cost: Any, varied: Any, pace: _Pace, steps: Any) -> Any:
+    """Do steps for all members; rows of the course have the members along their second axis."""
 
-    def one(member: Any, state: Any, key: Any) -> Any:
-        return _step(fixed, cost.perturbed(member), schedule, state, key)
+    def one(member: Any, state: Any, step: Any) -> Any:
+        return _step(fixed, cost.perturbed(member), pace, state, step)
 
-    def all_members(state: Any, key: Any) -> Any:
-        return jax.vmap(one, in_axes=(0, 0, None))(varied, state, key)
+    def all_members(state: Any, step: Any) -> Any:
+        return jax.vmap(one, in_axes=(0, 0, None))(varied, state, step)
 
-    return jax.lax.scan(all_members, state, keys)
+    return jax.lax.scan(all_members, state, steps)
 
 
 @eqx.filter_jit
-def _advance(state: Any, fixed: Any, cost: Any, schedule: Schedule, keys: Any) -> Any:
-    """Do one step per key in one loop; returns the state and the course."""
-    return jax.lax.scan(partial(_step, fixed, cost, schedule), state, keys)
+def _advance(state: Any, fixed: Any, cost: Any, pace: _Pace, steps: Any) -> Any:
+    """Do steps, each with its key and rate, in one loop; returns the state and the course."""
+    return jax.lax.scan(partial(_step, fixed, cost, pace), state, steps)
 
 
-def _step(fixed: Any, cost: Any, schedule: Schedule, state: Any, key: Any) -> Any:
+def _step(fixed: Any, cost: Any, pace: _Pace, state: Any, step: Any) -> Any:
     """One step of Adam; tau falls if the data are fitted."""
     free, moments, tolerance = state
+    key, rate = step
 
     def objective(free: Any) -> Any:
         return cost.of_fields(eqx.combine(free, fixed), tolerance, key)
 
     (total, parts), slope = jax.value_and_grad(objective, has_aux=True)(free)
-    change, moments = _optimizer(schedule).update(slope, moments, free)
-    lower = jnp.maximum(schedule.tolerances[1], tolerance * schedule.fall)
-    after = jnp.where(parts.chi2 <= 1.0, lower, tolerance)
+    change, moments = _ADAM.update(slope, moments, free)
+    change = jax.tree.map(lambda c: -rate * c, change)
+    after = jnp.where(parts.chi2 <= 1.0, jnp.maximum(pace.last, tolerance * pace.fall), tolerance)
     return (optax.apply_updates(free, change), moments, after), (total, parts.chi2, parts.physics, tolerance)
