@@ -76,11 +76,16 @@ def places(model: OperatorModel, correction: np.ndarray, n: int) -> dict[str, np
     return {name: np.append(q[:-1], 0.0) for name, q in found.items()}
 
 
-def judged(name: str, operator: ForwardOperator, leads: Recording, truth: Recording, thin: int) -> dict:
-    """Error and criteria of one place."""
+def error(operator: ForwardOperator, leads: Recording, truth: Recording) -> float:
+    """Relative error of the Laplacian's image with robust GCV, mean removed."""
     estimate = Tikhonov(2, RobustGCV()).reconstruct(operator, leads).estimate.select(truth.sites).values
     x, u = (v - v.mean(axis=0) for v in (estimate, truth.values))
-    row = {"place": name, "error": float(np.linalg.norm(x - u) / np.linalg.norm(u))}
+    return float(np.linalg.norm(x - u) / np.linalg.norm(u))
+
+
+def judged(name: str, operator: ForwardOperator, leads: Recording, truth: Recording, thin: int) -> dict:
+    """Error and criteria of one place."""
+    row = {"place": name, "error": error(operator, leads, truth)}
     for criterion, (solver, every) in CRITERIA.items():
         some = replace(leads, values=leads.values[:, :: every * thin], times=leads.times[:: every * thin])
         out = held_out_leads(operator, some, solver=solver, groups=4)
@@ -146,12 +151,11 @@ def compared(pair: tuple[OperatorModel, Recording, Recording], n: int, thin: int
         )
     if n > 1:
         best = minimized(model, leads)
-        row = judged("minimum", model.at(best), leads, truth, 50)
         chosen.append(
             {
                 "criterion": "held out, laplacian",
                 "place": "minimum: " + ", ".join(f"{v:.1f}" for v in best[:-1]),
-                "error there": row["error"],
+                "error there": error(model.at(best), leads, truth),
                 "error as believed": believed,
             }
         )
