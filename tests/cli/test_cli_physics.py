@@ -130,9 +130,16 @@ def test_data_without_a_wave_are_told(einthoven, monkeypatch, tmp_path):
     quiet = replace(case, recording=case.recording.with_values(1e-3 * case.recording.values))
     monkeypatch.setattr("einthoven.studies.ready.open_case", lambda *_, **__: quiet)
     words = ("--method", "weak-4dvar", "--extracellular", "--sigma", 1e-3 * SIGMA)
-    outcome = einthoven("image", "quiet", *words, "--out", tmp_path / "out")
+    outcome = einthoven("image", "quiet", *words, "--out", tmp_path / "out", "--no-page")
+    assert outcome.code == 0
+    told = (
+        r"weak-4dvar: not accepted, .*shows a front at .* give `diffusivity` \(mm2/ms\); it fell back on stre, rgcv\."
+    )
+    assert re.search(told, outcome.out), outcome.out
+    outcome = einthoven("image", "quiet", *words, "--out", tmp_path / "forced", "--no-gate")
     assert outcome.code == 2
     assert re.search(r"weak-4dvar: .*shows a front at .* give `diffusivity`", outcome.err), outcome.err
+    assert not (tmp_path / "forced").exists()
 
 
 def test_out_that_is_a_file_is_told_before_the_work(einthoven, sphere_wave, tmp_path, monkeypatch):

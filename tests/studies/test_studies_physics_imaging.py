@@ -23,7 +23,11 @@ from physics_cases import SIGMA
 
 
 def settings(*methods: str, **more) -> ImagingSettings:
-    return ImagingSettings(methods=methods, rule="discrepancy", sigma_mv=SIGMA, extracellular=True, **more)
+    return ImagingSettings(methods=methods, rule="rgcv", sigma_mv=SIGMA, extracellular=True, **more)
+
+
+def replace_settings(told: ImagingSettings, **more) -> ImagingSettings:
+    return told.model_copy(update=more)
 
 
 class Stop:
@@ -63,6 +67,28 @@ def test_a_fallback_is_named_and_is_the_classical_answer(both):
     assert hasty.metrics["rule"] == "fell back on stre, rgcv"
     np.testing.assert_allclose(hasty.reconstruction.estimate.values, stre.reconstruction.estimate.values, rtol=1e-9)
     assert hasty.physics.spread is None
+
+
+def test_where_no_front_is_seen_the_other_methods_are_not_lost():
+    """Potentials of a few mV, as outside of cells."""
+    case = wave_case()
+    faint = replace(case, recording=case.recording.with_values(0.02 * case.recording.values))
+    told = replace_settings(settings("stre", "weak-4dvar"), sigma_mv=0.02 * SIGMA)
+    result = image_case(faint, told)
+    stre, weak = result.images
+    assert weak.metrics["accepted"] is False
+    assert "front at 0 of" in weak.metrics["verdict"]
+    assert (weak.physics.image, weak.physics.history, weak.physics.foci, weak.physics.spread) == (None, None, (), None)
+    np.testing.assert_allclose(weak.reconstruction.estimate.values, stre.reconstruction.estimate.values, rtol=1e-9)
+
+
+def test_a_prior_without_physics_needs_no_force_and_no_gate():
+    free = replace_settings(settings("network-prior"), extracellular=False)
+    (image,) = image_case(wave_case(), free).images
+    assert image.metrics["accepted"] is True
+    assert image.metrics["verdict"].startswith("gate not needed, no physics of cells; chi2 is ")
+    assert image.physics.gate is None
+    assert "diffusivity" not in image.reconstruction.diagnostics
 
 
 def test_without_the_gate_the_image_stays(tmp_path):

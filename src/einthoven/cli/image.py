@@ -147,7 +147,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 def gate_line(row: dict[str, Any]) -> str:
     """One line about a method with cell physics: whether its image was accepted, and what is shown if not."""
-    if row["verdict"].startswith("gate switched off"):
+    if row["verdict"].startswith("gate "):
         return f"{row['method']}: {row['verdict']}."
     if row["accepted"]:
         return f"{row['method']}: accepted, {row['verdict']}."

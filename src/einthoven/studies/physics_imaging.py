@@ -120,7 +120,7 @@ def image_with_physics(
 def _ungated(gated: Gated, found: Reconstruction) -> str:
     """What is said of an image that did not go through the gate."""
     if not has_physics(gated.solver):
-        return f"no physics of cells, nothing to accept; chi2 is {found.diagnostics['chi2']:.3f}"
+        return f"gate not needed, no physics of cells; chi2 is {found.diagnostics['chi2']:.3f}"
     return f"gate switched off; {gated.bounds.judge(found.diagnostics['chi2'], found.weight).reason}"
 
 

@@ -469,7 +469,7 @@
     const judged = methods.filter((m) => m.physics);
     $("gate-card").hidden = !judged.length;
     if (!judged.length) return;
-    const { least, most, tolerance } = judged[0].physics.gate ?? {};
+    const { least, most, tolerance } = judged.find((m) => m.physics.gate)?.physics.gate ?? {};
     if (least !== undefined) $("gate-line").textContent = `an image is accepted where chi2 ends between ${least} and ${most}, as noise would, and tau at ${tolerance} at most; otherwise the classical one is shown`;
     for (const m of judged) {
       const line = $("verdicts").appendChild(document.createElement("li")), fallback = FALLBACK.exec(m.rule);
@@ -514,7 +514,7 @@
     $("facts").replaceChildren();
     fact("Method", method.name);
     const accepted = method.physics?.accepted;
-    if (!(accepted && method.rule === "bic")) fact("Weight", `${ruleName(method.rule)}, ${method.rule === "annealed" ? "tau" : "\u03bb"} = ${significant(method.weight)}`);
+    if (Number.isFinite(method.weight) && !(accepted && method.rule === "bic")) fact("Weight", `${ruleName(method.rule)}, ${method.rule === "annealed" ? "tau" : "\u03bb"} = ${significant(method.weight)}`);
     if (method.physics) fact("Gate", gateWord(method));
     fact("Weight chosen", method.saw_truth ? "with the truth" : "without the truth");
     if (typeof scores.relative_error === "number") fact("Relative error", number(scores.relative_error, 3));
