@@ -91,6 +91,19 @@ def test_a_prior_without_physics_needs_no_force_and_no_gate():
     assert "diffusivity" not in image.reconstruction.diagnostics
 
 
+def test_an_image_without_a_wave_has_no_activation(tmp_path):
+    """Forced cell physics can find none within the recording."""
+    case = wave_case()
+    faint = replace(case, recording=case.recording.with_values(1e-4 * case.recording.values))
+    told = replace_settings(settings("tikhonov2", "strong", gate=False), diffusivity=4.0)
+    result = image_case(faint, told)
+    classical, strong = result.images
+    assert classical.activation is not None
+    assert strong.activation is None
+    assert not any(name.startswith("activation_error") for name in strong.metrics)
+    write_imaging(result, tmp_path / "out")
+
+
 def test_without_the_gate_the_image_stays(tmp_path):
     result = image_case(wave_case(), settings(short(tmp_path, "hasty"), gate=False))
     metrics = result.images[0].metrics

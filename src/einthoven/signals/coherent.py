@@ -10,6 +10,10 @@ from einthoven.signals.sampling import sample_interval
 _ITERATIONS = 25
 
 
+class NoActivationError(InputError):
+    """No node is activated within the recording."""
+
+
 def spatiotemporal_activation_times(
     recording: Recording,
     surface: Surface,
@@ -50,6 +54,8 @@ def spatiotemporal_activation_times(
     ------
     InputError
         If a node has no site, the quantity has no activation, or the sampling is not uniform.
+    NoActivationError
+        If no potential changes.
 
     Notes
     -----
@@ -62,7 +68,9 @@ def spatiotemporal_activation_times(
     recording = recording.select(surface.node_names)
     local = activation_times(recording, window=window, smooth_ms=smooth_ms)
     if not np.isfinite(local).any():
-        raise InputError(f"{surface.name}: no node is activated within the recording; every potential is constant.")
+        raise NoActivationError(
+            f"{surface.name}: no node is activated within the recording; every potential is constant."
+        )
     steep = _activation_sign(recording) * slope(recording, smooth_ms=smooth_ms)
     steep = steep[:, window_frames(recording, window)]
     pairs = surface.edges.vertices

@@ -315,11 +315,7 @@ def _image(
         how = method if is_physics(method) else f"{method} with {settings.rule}"
         raise InputError(f"{how}: {problem}") from problem
     seconds = time.perf_counter() - start
-    lat = (
-        None
-        if operator.source is None
-        else activation_map(found.estimate, recording, operator.source, upstroke=truth.upstroke)
-    )
+    lat = _activation(found.estimate, recording, operator.source, upstroke=truth.upstroke)
     metrics: dict[str, Any] = {
         "method": found.method,
         "rule": found.rule,
@@ -340,6 +336,20 @@ def _image(
         metrics |= {"accepted": physics.verdict.accepted, "verdict": physics.verdict.reason}
         metrics["interrupted"] = bool(metrics.get("interrupted"))
     return Imaging(found, metrics, lat, physics)
+
+
+def _activation(
+    estimate: Recording, recording: Recording, surface: Surface | None, *, upstroke: bool
+) -> np.ndarray | None:
+    """Activation times; None without a surface, and where the image stays at rest."""
+    from einthoven.signals.coherent import NoActivationError
+
+    if surface is None:
+        return None
+    try:
+        return activation_map(estimate, recording, surface, upstroke=upstroke)
+    except NoActivationError:
+        return None
 
 
 def _scores(estimate: Recording, lat: np.ndarray | None, truth: Truth, operator: ForwardOperator) -> dict[str, Any]:
