@@ -101,7 +101,7 @@ def test_an_image_without_a_wave_has_no_activation(tmp_path):
     assert classical.activation is not None
     assert strong.activation is None
     assert not any(name.startswith("activation_error") for name in strong.metrics)
-    write_imaging(result, tmp_path / "out")
+    write_imaging(result, tmp_path / "out", page=None)
 
 
 def test_without_the_gate_the_image_stays(tmp_path):
