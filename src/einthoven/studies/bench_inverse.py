@@ -31,7 +31,7 @@ from einthoven.studies.memory import PeakMemory
 from einthoven.studies.store import CellResult, Config, ResultsStore, Sweep, run_cells
 
 #: Version of what a cell computes; changed where numbers change.
-VERSION = "2"
+VERSION = "3"
 
 #: Level of the excitation (mV above rest) that counts as active: half the peak.
 ACTIVE = 50.0

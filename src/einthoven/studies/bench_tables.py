@@ -2,12 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from einthoven.inverse.physics.gate import LEAST_OF_ESTIMATE, Gate
+from einthoven.inverse.physics.gate import Gate
 
 Row = dict[str, Any]
 
@@ -97,7 +96,6 @@ def gate_counts(rows: Sequence[Row], gate: Gate | None = None) -> list[Row]:
     held back although it is better.
     """
     gate = Gate() if gate is None else gate
-    lenient = replace(gate, least=min(gate.least, LEAST_OF_ESTIMATE))
     classical = {key: here[0] for key, here in grouped(_of(rows, CLASSICAL), DATA).items()}
     judged = [r for r in rows if "told_chi2" in r and tuple(r[k] for k in DATA) in classical]
     found = []
@@ -107,7 +105,8 @@ def gate_counts(rows: Sequence[Row], gate: Gate | None = None) -> list[Row]:
         for row in here:
             error = error_key(row["reference"])
             better = row[error] < classical[tuple(row[k] for k in DATA)][error]
-            accepted = (gate if row.get("noise") == "told" else lenient).judge(row["told_chi2"], row["weight"]).accepted
+            bounds = gate if row["noise"] == "told" else gate.for_estimated_noise
+            accepted = bounds.judge(row["told_chi2"], row["weight"]).accepted
             line["accepted"] += accepted
             line["false_accepts"] += accepted and not better
             line["false_rejects"] += better and not accepted

@@ -122,7 +122,7 @@ class CellPhysics:
     def prepare_free(self, operator: ForwardOperator, recording: Recording) -> "Prepared":
         """As `prepare` for residuals without weight: of any potential in any reference, and without D.
 
-        The unit of u is the range of the classical estimate, its zero the source's own.
+        The unit of u is the range of the start, its zero the source's own.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class CellPhysics:
             For frames that are few or not uniform, and what classical solvers refuse.
         """
         posed = replace(self, extracellular=True).pose(operator, recording)
-        start = classical(posed).estimate
+        start = classical(posed).estimate if self.start is None else self._given(posed.problem)
         posed = replace(posed, scale=VoltageScale(0.0, float(np.ptp(start.values)) or 1.0))
         return self._prepared(posed, start, least_diffusivity(posed.surface, self.membrane))
 

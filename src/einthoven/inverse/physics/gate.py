@@ -48,6 +48,11 @@ class Gate:
         if not 0 <= self.least < self.most or not self.tolerance > 0:
             raise InputError(f"a gate needs bounds of chi2 in order and a positive tolerance; got {self}.")
 
+    @property
+    def for_estimated_noise(self) -> "Gate":
+        """The same gate, with a lower bound that allows for a noise that was estimated."""
+        return replace(self, least=min(self.least, LEAST_OF_ESTIMATE))
+
     def judge(self, chi2: float, tolerance: float) -> Verdict:
         """The verdict on a misfit and the tau reached."""
         bounds = f"{self.least:g} to {self.most:g}"
@@ -93,7 +98,7 @@ class Gated:
     def bounds(self) -> Gate:
         """The gate, with a lower bound that allows for a noise that was estimated."""
         known = self.solver.physics.sigma is not None or self.solver.physics.noise is not None
-        return self.gate if known else replace(self.gate, least=min(self.gate.least, LEAST_OF_ESTIMATE))
+        return self.gate if known else self.gate.for_estimated_noise
 
     def reconstruct(self, operator: ForwardOperator, recording: Recording) -> Reconstruction:
         """Estimate the source; `rule` says which answer it is."""
