@@ -46,6 +46,17 @@ def ctrl_c() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def sheet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stored set of twenty small sheets; not to be changed."""
+    from einthoven.studies.sheet_sets import make_sheets
+    from surrogate_cases import recipe
+
+    path = tmp_path_factory.mktemp("sheets")
+    make_sheets(recipe(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder with the measured recordings; tests that need it skip only where none is named."""
     folder = os.environ.get("EINTHOVEN_DATA_DIR")

@@ -17,6 +17,7 @@ from einthoven.cli.fit import fit
 from einthoven.cli.forward import forward
 from einthoven.cli.image import image
 from einthoven.cli.simulate import simulate
+from einthoven.cli.surrogate import surrogate_app
 from einthoven.core import InputError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(simulate)
 app.command()(score)
 app.command()(convert)
 app.command()(info)
+app.add_typer(surrogate_app, name="surrogate")
 app.add_typer(bench_app, name="bench")
 app.add_typer(datasets_app, name="datasets")
 

@@ -31,7 +31,8 @@ COLUMNS = {
     "seconds": ("seconds", 1),
     "peak_mb": ("peak MB", 0),
 }
-_STYLE = """
+#: Of pages with figures and tables.
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1d2530; }
 table { border-collapse: collapse; font-size: 13px; margin: 1rem 0 2rem; display: block; overflow-x: auto; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #dfe3e9; text-align: right; white-space: nowrap; }
@@ -58,14 +59,14 @@ def write_bench_page(result: BenchResult, path: Path) -> Path:
     parts = [f"<h1>{title}</h1>", f"<p>{_introduction()}</p>"]
     for key, rows in grouped(result.table, ("geometry", "case", "reference")).items():
         heading = html.escape(", ".join((key[0], key[1], f"{key[2]} reference")))
-        parts += [f"<h2>{heading}</h2>", _picture(error_figure(rows), f"Relative errors: {heading}")]
+        parts += [f"<h2>{heading}</h2>", picture(error_figure(rows), f"Relative errors: {heading}")]
         parts.append(_table(rows))
     if result.gate:
         parts += ["<h2>The gate</h2>", f"<p>{_about_the_gate()}</p>", _plain_table(result.gate)]
     told = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
     versions = ", ".join(f"{k} {v}" for k, v in result.provenance["versions"].items())
     parts.append(f"<p><small>{html.escape(told)}; {html.escape(versions)}</small></p>")
-    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
+    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
     return write_page_text(path, page + "\n".join(parts) + "</html>\n")
 
 
@@ -119,7 +120,8 @@ def _within(value: float, limits: tuple[float, float]) -> bool:
     return bool(limits[0] <= value <= limits[1])
 
 
-def _picture(figure: "Figure", alt: str) -> str:
+def picture(figure: "Figure", alt: str) -> str:
+    """An `img` element that holds the figure."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
     return f"<img alt='{alt}' src='data:image/png;base64,{base64.b64encode(picture.getvalue()).decode('ascii')}'>"

@@ -1,0 +1,59 @@
+"""The page of a predicted picture: tissue and activation, ECG."""
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from einthoven.report.bench_page import STYLE, picture
+from einthoven.report.template import write_page_text
+from einthoven.studies.surrogate_prediction import PicturePrediction
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write_picture_page(found: PicturePrediction, path: Path) -> Path:
+    """Write one self-contained HTML page.
+
+    Parameters
+    ----------
+    found
+        As returned by `einthoven.studies.surrogate_prediction.predict_picture`.
+    path
+        The file; its folder must exist.
+    """
+    title = "Predicted activation and ECG"
+    s = found.settings
+    told = (
+        f"{found.conducting.shape[0]} x {found.conducting.shape[1]} cells of {s.spacing:g} mm, D = {s.diffusivity:g} "
+        "mm²/ms; no simulation was run. Stars are stimuli, circles electrodes over the sheet."
+    )
+    body = f"<h1>{title}</h1><p>{html.escape(told)}</p>{picture(picture_figure(found), 'Activation map and ECG')}"
+    head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
+    return write_page_text(path, f"{head}{body}</html>\n")
+
+
+def picture_figure(found: PicturePrediction) -> "Figure":
+    """Activation map with isochrones, and the ECG."""
+    from matplotlib.figure import Figure
+
+    s = found.settings
+    width, height = np.array(found.conducting.shape) * s.spacing
+    figure = Figure(figsize=(10.5, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.set_facecolor("#30343b")
+    image = left.imshow(found.activation.T, origin="lower", extent=(0, width, 0, height), cmap="viridis")
+    left.plot(*s.sites.T, "w*", ms=11, mec="k", mew=0.6)
+    over = [e for e in s.electrodes if 0 <= e[0] <= width and 0 <= e[1] <= height]
+    if over:
+        left.plot(*np.array(over)[:, :2].T, "o", mfc="none", mec="w", ms=7)
+    left.set(xlabel="x (mm)", ylabel="y (mm)")
+    figure.colorbar(image, ax=left, label="Activation (ms)", shrink=0.85)
+    for name, row in zip(found.ecg.sites, found.ecg.values, strict=True):
+        right.plot(found.ecg.times, row, lw=1.3, label=name)
+    right.set(xlabel="Time (ms)", ylabel="ECG (mV)")
+    right.legend(frameon=False, fontsize=8)
+    right.spines[["top", "right"]].set_visible(False)
+    return figure

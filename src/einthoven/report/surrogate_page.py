@@ -1,0 +1,121 @@
+"""The page of an evaluation of surrogates: predicted against true ECGs, scores per condition, tables."""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from einthoven.report.bench_page import STYLE, picture
+from einthoven.report.template import write_page_text
+from einthoven.studies.surrogates import Evaluation, Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Columns of the tables, with the number of digits.
+COLUMNS = {
+    "predictor": ("predictor", 0),
+    "n": ("ECGs", 0),
+    "r2_mean": ("R² mean", 4),
+    "r2_p05": ("R² 5 %", 4),
+    "r2_min": ("R² least", 4),
+    "r2_floored_p05": ("floored R² 5 %", 4),
+    "r2_first_electrode": ("R² electrode 1", 4),
+    "mae": ("MAE, mV", 5),
+    "correlation": ("correlation", 4),
+    "amplitude_ratio": ("amplitude ratio", 3),
+    "peak_time_error": ("peak error, ms", 1),
+    "milliseconds": ("ms per sheet", 1),
+}
+
+
+def write_surrogate_page(result: Evaluation, path: Path) -> Path:
+    """Write one self-contained HTML page.
+
+    Parameters
+    ----------
+    result
+        As returned by `einthoven.studies.surrogates.evaluate`.
+    path
+        The file; its folder must exist.
+    """
+    recipe = result.sheets.recipe
+    title = html.escape(f"{recipe.title}: {result.split} sheets")
+    parts = [f"<h1>{title}</h1>", f"<p>{_introduction()}</p>"]
+    parts.append(picture(box_figure(result.rows), "R2 of every predictor"))
+    parts.append(_table([row for row in result.table if row["condition"] == "all"]))
+    for condition in dict.fromkeys(row["condition"] for row in result.table if row["condition"] != "all"):
+        rows = [row for row in result.table if row["condition"] == condition]
+        parts += [f"<h2>{html.escape(condition)}</h2>", _table(rows)]
+    parts.append("<h2>Predicted and true</h2>")
+    for name in dict.fromkeys(e["predictor"] for e in result.examples):
+        own = [e for e in result.examples if e["predictor"] == name]
+        parts += [f"<h3>{html.escape(name)}</h3>", picture(example_figure(own), f"ECGs predicted by {name}")]
+    machine = result.provenance["machine"]
+    told = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+    versions = ", ".join(f"{k} {v}" for k, v in result.provenance["versions"].items())
+    parts.append(f"<p><small>{html.escape(told)}; {html.escape(versions)}</small></p>")
+    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
+    return write_page_text(path, page + "\n".join(parts) + "</html>\n")
+
+
+def _introduction() -> str:
+    return (
+        "R² of every sheet and electrode, raw amplitudes. Those that look at a movie predict the ECG at its frames, "
+        "those that look at the tissue at the ECG's own samples. True lead fields and true activation know what is to "
+        "be predicted: bounds, not results (gray). Floored R² counts an electrode's variance as at least a hundredth "
+        "of the largest one of its sheet. The exact lead field on the simulated grid is the truth itself: R² is 1."
+    )
+
+
+def box_figure(rows: Sequence[Row]) -> "Figure":
+    """1 - R2 of every predictor: median, quartiles, 5th and 95th percentiles."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(row["predictor"] for row in rows))[::-1]
+    values = [[max(1e-6, 1 - row["r2"]) for row in rows if row["predictor"] == name] for name in names]
+    figure = Figure(figsize=(8.5, 0.9 + 0.32 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    for k, (name, own) in enumerate(zip(names, values, strict=True)):
+        low, q1, median, q3, high = np.quantile(own, (0.05, 0.25, 0.5, 0.75, 0.95))
+        color = "#9aa2ad" if name.startswith("true") else "C0"
+        axes.plot([low, high], [k, k], color=color, lw=1.2)
+        axes.plot([q1, q3], [k, k], color=color, lw=7, solid_capstyle="butt")
+        axes.plot([median], [k], "|", color="white", ms=7, mew=2)
+    axes.set(xscale="log", xlabel="1 - R²  (median, quartiles, 5 to 95 %)", ylim=(-0.6, len(names) - 0.4))
+    axes.set_yticks(range(len(names)), names)
+    axes.axvline(0.01, color="#c05050", lw=0.8, ls="--")
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def example_figure(examples: Sequence[dict[str, Any]]) -> "Figure":
+    """Predicted and true ECG of the first electrode: best, median, worst sheet."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.5, 2.6), layout="constrained")
+    for axes, e in zip(figure.subplots(1, len(examples), squeeze=False)[0], examples, strict=True):
+        axes.plot(e["times"], e["true"], color="#9aa2ad", lw=3, label="true")
+        axes.plot(e["times"], e["predicted"], color="C3", lw=1.2, label="predicted")
+        axes.set_title(f"{e['rank']}: {e['condition']} {e['number']}, R² {e['r2']:.4f}", fontsize=9)
+        axes.set_xlabel("Time (ms)")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("mV")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _table(rows: Sequence[Row]) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name, _ in COLUMNS.values())
+    lines = []
+    for row in rows:
+        cells = "".join(f"<td>{_cell(row[key], digits)}</td>" for key, (_, digits) in COLUMNS.items())
+        gray = " class=oracle" if row["predictor"].startswith("true") else ""
+        lines.append(f"<tr{gray}>{cells}</tr>")
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _cell(value: Any, digits: int) -> str:
+    return html.escape(value) if isinstance(value, str) else f"{value:.{digits}f}"

@@ -1,0 +1,341 @@
+"""Training and scoring of surrogates on stored sets of sheets: what the commands do, and what they write."""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from einthoven.core import FileFormatError, InputError
+from einthoven.core.progress import Progress, silent
+from einthoven.studies.output import SEAL, make_folder, plain, staged, without_none, write_json, write_rows
+from einthoven.studies.provenance import machine, versions
+from einthoven.studies.sheet_sets import SheetSet, read_sheet
+from einthoven.surrogate.baselines import FrameRidge, movie_baselines, tissue_baselines
+from einthoven.surrogate.configuration import Configuration
+from einthoven.surrogate.models import Origin, Surrogate, n_parameters, save_surrogate, train_surrogate
+from einthoven.surrogate.scores import ecg_scores, summary
+from einthoven.surrogate.sheets import SheetData
+
+Row = dict[str, Any]
+
+#: What an evaluation writes.
+EVALUATION = ("scores.csv", "table.csv", "run.toml", "report.html", SEAL)
+
+#: Pixels of the baselines that look at a movie, mm, as far as a set has them.
+PIXELS = (1.0, 2.0)
+
+
+def origin_of(sheets: SheetSet) -> Origin:
+    """What a model must know of a set's sheets."""
+    return Origin(sheets.recipe.membrane, sheets.recipe.spacing, sheets.recipe.size)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training.
+
+    Parameters
+    ----------
+    surrogate
+        Of the best epoch.
+    history
+        One row per epoch.
+    card
+        What goes with the weights.
+    """
+
+    surrogate: Surrogate
+    history: list[Row]
+    card: dict[str, Any]
+
+
+def write_training(
+    configuration: Configuration,
+    sheets: SheetSet,
+    folder: Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    progress: Progress = silent,
+) -> TrainingResult:
+    """Train a surrogate on a set and write weights, course and card.
+
+    Parameters
+    ----------
+    configuration
+        Of the model.
+    sheets
+        The set; its training part is trained on, the validation part chooses the epoch, the test part is not looked at.
+    folder
+        For results and checkpoints; an interrupted training goes on there.
+    seed
+        Of weights and order.
+    limit
+        Train on the first so many sheets, taken evenly from the conditions; None: all.
+    progress
+        Told about steps.
+    """
+    make_folder(folder)
+    begun = time.perf_counter()
+    cells = limited(sheets.cells("training"), limit)
+    training = (read_sheet(sheets.folder, c) for c in cells)
+    surrogate, trained = train_surrogate(
+        configuration, origin_of(sheets), training, sheets.sheets("validation"), seed=seed,
+        folder=folder / "checkpoints", progress=progress,
+    )  # fmt: skip
+    recipe = sheets.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    best = max(trained.history, key=lambda row: row["score"])
+    card = {
+        "title": configuration.title,
+        "recipe": recipe,
+        "training_sheets": len(cells),
+        "seed": seed,
+        "parameters": n_parameters(surrogate.net),  # type: ignore[attr-defined]
+        "best_epoch": best["epoch"],
+        "validation": {k: v for k, v in best.items() if k not in ("epoch", "seconds")},
+        "training_seconds": sum(row["seconds"] for row in trained.history),
+        "versions": versions(),
+        "machine": machine(),
+    }
+    summary_row = {"model": configuration.model, "seconds": time.perf_counter() - begun, **best}
+    with staged(folder, owned=("weights.npz", "training.csv", SEAL)) as stage:
+        save_surrogate(stage / "weights.npz", surrogate, configuration, origin_of(sheets), plain(card))
+        write_rows(stage / "training.csv", trained.history)
+        write_json(stage / SEAL, summary_row)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return TrainingResult(surrogate, trained.history, card)
+
+
+def limited(cells: Sequence[Any], limit: int | None) -> list[Any]:
+    """Return the first sheets of every condition, in the proportion of the whole.
+
+    Raises
+    ------
+    InputError
+        If the limit is not positive.
+    """
+    if limit is None:
+        return list(cells)
+    if limit < 1:
+        raise InputError(f"the number of sheets to train on must be at least 1; got {limit}.")
+    names = [c["condition"]["name"] for c in cells]
+    kept = {name: max(1, round(limit * names.count(name) / len(cells))) for name in names}
+    taken: dict[str, int] = dict.fromkeys(kept, 0)
+    found = []
+    for cell, name in zip(cells, names, strict=True):
+        if taken[name] < kept[name]:
+            taken[name] += 1
+            found.append(cell)
+    return found
+
+
+# --- scoring ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Something to score: a name, what it predicts, and whether it looks at movies."""
+
+    name: str
+    predict: Callable[[SheetData], np.ndarray]
+    sees_movie: bool
+    learned: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of predictors on a part of a set.
+
+    Parameters
+    ----------
+    sheets
+        The set.
+    split
+        Which part.
+    rows
+        One per predictor, sheet and electrode.
+    table
+        One per predictor, over all conditions (``condition`` is "all") and for each.
+    examples
+        Per learned predictor (or per baseline, where there is none) its best, median and worst prediction of the first
+        electrode: name, sheet, times, true and predicted ECG.
+    provenance
+        Versions and machine.
+    """
+
+    sheets: SheetSet
+    split: str
+    rows: list[Row]
+    table: list[Row]
+    examples: list[dict[str, Any]]
+    provenance: dict[str, Any]
+
+
+def baselines(sheets: SheetSet) -> list[Predictor]:
+    """All baselines for a set; ridge regression is fitted to its training part."""
+    recipe = sheets.recipe
+    found = []
+    for pixel in PIXELS:
+        whole = abs(pixel / recipe.movie_spacing - round(pixel / recipe.movie_spacing)) < 1e-6
+        if not whole or round(pixel / recipe.movie_spacing) < 1 or recipe.size % pixel:
+            continue
+        found += [Predictor(n, f, True, False) for n, f in movie_baselines(recipe.membrane, pixel).items()]
+    found += [Predictor(n, f, False, False) for n, f in tissue_baselines(recipe.membrane).items()]
+    n = len(recipe.electrodes.fixed)
+    if n:
+        ridge = FrameRidge.fit(sheets.sheets("training"), sheets.sheets("validation"), pixel=2.0, n_electrodes=n)
+        found.append(Predictor("ridge regression of frames, 2 mm", ridge.predict, True, True))
+    return found
+
+
+def shown_name(weights: str) -> str:
+    """Name under which weights are scored: of a file that of its folder, where that holds the training's results."""
+    path = Path(weights)
+    return path.parent.name if path.name == "weights.npz" and path.parent.name else path.stem
+
+
+def as_predictor(name: str, surrogate: Surrogate) -> Predictor:
+    """A surrogate, to be scored."""
+    return Predictor(name, surrogate.predict, surrogate.sees_movie, True)
+
+
+def external(path: Path) -> Predictor:
+    """Predictions that were made elsewhere, from a NumPy archive.
+
+    Parameters
+    ----------
+    path
+        ``.npz`` with ``condition`` (texts), ``number`` (whole numbers), both one per sheet, ``ecg`` (sheets,
+        electrodes, samples; mV; the first electrodes of each sheet), and ``times`` (ms): the movie's frames or the
+        ECG's samples.
+
+    Raises
+    ------
+    FileFormatError
+        If an array is missing or of a wrong shape.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names, numbers, ecg, times = (file[k] for k in ("condition", "number", "ecg", "times"))
+    except (OSError, ValueError, KeyError) as problem:
+        raise FileFormatError(
+            path, f"must be a NumPy archive with condition, number, ecg and times ({problem})."
+        ) from None
+    if ecg.ndim != 3 or not len(names) == len(numbers) == len(ecg) or ecg.shape[2] != len(times):
+        raise FileFormatError(
+            path, f"ecg must have shape (sheets, electrodes, times); got {ecg.shape} for {len(names)} sheets and "
+            f"{len(times)} times."
+        )  # fmt: skip
+    known = {(str(c), int(n)): e for c, n, e in zip(names, numbers, ecg, strict=True)}
+
+    def predict(sheet: SheetData) -> np.ndarray:
+        if (sheet.condition, sheet.number) not in known:
+            raise InputError(f"{path}: holds no prediction for sheet {sheet.number} of {sheet.condition!r}.")
+        return known[sheet.condition, sheet.number]
+
+    return Predictor(path.stem, predict, False, True)
+
+
+def evaluate(
+    sheets: SheetSet, predictors: Sequence[Predictor], *, split: str = "test", progress: Progress = silent
+) -> Evaluation:
+    """Score predictors on a part of a set.
+
+    Raises
+    ------
+    InputError
+        If a prediction does not fit a sheet.
+    """
+    cells = sheets.cells(split)
+    if not cells:
+        raise InputError(f"{sheets.folder}: has no sheets in its {split} part; ten of a condition give one.")
+    rows: list[Row] = []
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for k, cell in enumerate(cells):
+        sheet = read_sheet(sheets.folder, cell)
+        for p in predictors:
+            rows += _scored(p, sheet, kept)
+        progress("scoring", k + 1, len(cells))
+    provenance = {"set": str(sheets.folder), "split": split, "versions": versions(), "machine": machine()}
+    shown = [p.name for p in predictors if p.learned] or [p.name for p in predictors]
+    examples = [e for name in shown for e in _examples(kept[name])]
+    return Evaluation(sheets, split, rows, tabulated(rows), examples, provenance)
+
+
+def _scored(predictor: Predictor, sheet: SheetData, kept: dict[str, list[dict[str, Any]]]) -> list[Row]:
+    """Rows of one sheet."""
+    begun = time.perf_counter()
+    found = np.asarray(predictor.predict(sheet))
+    milliseconds = 1e3 * (time.perf_counter() - begun)
+    true, times = (sheet.ecg_of_frames, sheet.movie_times) if predictor.sees_movie else (sheet.ecg, sheet.ecg_times)
+    if found.ndim == 2 and found.shape[1] == len(sheet.movie_times) != len(times):
+        true, times = sheet.ecg_of_frames, sheet.movie_times
+    if found.ndim != 2 or found.shape[1] != len(times) or not 1 <= len(found) <= len(true):
+        raise InputError(
+            f"{predictor.name}: predicts an ECG of shape {found.shape} for sheet {sheet.number} of "
+            f"{sheet.condition!r}; expected up to {len(true)} electrodes and {len(times)} samples."
+        )
+    scores = ecg_scores(found, true[: len(found)], times)
+    shared = {"predictor": predictor.name, "learned": predictor.learned, "condition": sheet.condition}
+    shared |= {"number": sheet.number, "milliseconds": milliseconds}
+    example = {"predictor": predictor.name, "condition": sheet.condition, "number": sheet.number, "times": times}
+    example |= {"true": true[0], "predicted": found[0], "r2": float(scores["r2"][0])}
+    kept.setdefault(predictor.name, []).append(example)
+    return [{**shared, "electrode": e, **{k: float(v[e]) for k, v in scores.items()}} for e in range(len(found))]
+
+
+def _examples(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Best, median and worst."""
+    order = sorted(found, key=lambda e: -e["r2"])
+    places = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
+    return [{**order[k], "rank": name} for name, k in places.items()]
+
+
+def tabulated(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Sum up rows per predictor, for all conditions together and each."""
+    table = []
+    for name in dict.fromkeys(row["predictor"] for row in rows):
+        own = [row for row in rows if row["predictor"] == name]
+        for condition in ("all", *dict.fromkeys(row["condition"] for row in own)):
+            part = [row for row in own if condition in ("all", row["condition"])]
+            first = [row["r2"] for row in part if row["electrode"] == 0]
+            table.append(
+                {
+                    "predictor": name,
+                    "learned": own[0]["learned"],
+                    "condition": condition,
+                    **summary(part),
+                    "r2_first_electrode": float(np.mean(first)),
+                    "milliseconds": float(np.median([row["milliseconds"] for row in part])),
+                }
+            )
+    return table
+
+
+def write_evaluation(result: Evaluation, folder: Path, page: Callable[[Evaluation, Path], object] | None) -> None:
+    """Write scores, table, provenance and page.
+
+    Parameters
+    ----------
+    result
+        As returned by `evaluate`.
+    folder
+        Made if needed.
+    page
+        Writes ``report.html``; None for no page.
+    """
+    with staged(folder, owned=EVALUATION) as stage:
+        write_rows(stage / "scores.csv", result.rows)
+        write_rows(stage / "table.csv", result.table)
+        (stage / "run.toml").write_text(tomli_w.dumps(without_none(plain(result.provenance))), encoding="utf-8")
+        if page is not None:
+            page(result, stage / "report.html")
+        write_json(stage / SEAL, result.table)

@@ -1,0 +1,1 @@
+"""Learned ECG: random sheets of tissue, what they show, and what predicts their ECG without simulating it."""

@@ -1,0 +1,146 @@
+"""`neural-eikonal`: from tissue to activation times and ECG without a simulation.
+
+The eikonal equation with the speeds of plane waves is solved once; a small convolutional network sees the tissue around
+every cell and that first front, and corrects the slowness; the equation is solved again, and the error of its times
+goes back through the second solution by its adjoint. The ECG follows from the times by one action potential and the
+exact lead field (`einthoven.simulate.reaction_eikonal`). With the correction at zero this is the pure eikonal.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from einthoven.core import InputError
+from einthoven.eikonal import Arrival
+from einthoven.surrogate.front_features import FEATURES, Front, shuffled, unshuffled
+from einthoven.surrogate.training import Moment
+
+#: Size of the last layer's first weights, over those of the others.
+FIRST_SIZE = 0.01
+
+#: The logarithm of the slowness is corrected by at most this.
+LARGEST = 0.7
+
+
+class SlownessNet(eqx.Module):
+    """Convolutions of 3 x 3 pixels over features of tissue and front; gives the logarithm of a factor of the slowness.
+
+    Outside of the sheet there are holes, as there are cells inside that do not conduct.
+    """
+
+    layers: tuple[eqx.nn.Conv2d, ...]
+    last: eqx.nn.Conv2d
+    delay: Float[Array, ""]
+    factor: int = eqx.field(static=True)
+
+    @classmethod
+    def random(cls, seed: int, *, factor: int, width: int = 32, depth: int = 3) -> "SlownessNet":
+        """Random weights; the correction starts near zero.
+
+        Parameters
+        ----------
+        seed
+            Of the weights.
+        factor
+            Cells of a pixel along each axis.
+        width, depth
+            Channels, and layers before the last.
+        """
+        keys = jax.random.split(jax.random.PRNGKey(seed), depth + 1)
+        sizes = [factor**2 + len(FEATURES)] + depth * [width]
+        layers = tuple(eqx.nn.Conv2d(a, b, 3, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys[:-1], strict=True))
+        last = eqx.nn.Conv2d(width, factor**2, 1, key=keys[-1])
+        last = jax.tree.map(lambda x: FIRST_SIZE * x if eqx.is_array(x) else x, last)
+        return cls(layers, last, jnp.zeros(()), factor)
+
+    def __call__(self, features: Float[Array, "c m k"]) -> Float[Array, "f m k"]:
+        """Log of the slowness factor, one channel per cell of a pixel."""
+        reach, holes = len(self.layers), self.factor**2
+        x = jnp.pad(features, ((0, 0), (reach, reach), (reach, reach)))
+        outside = jnp.ones(x.shape[1:]).at[reach:-reach, reach:-reach].set(0.0)
+        x = x.at[:holes].add(outside)
+        for layer in self.layers:
+            x = jax.nn.gelu(layer(x))
+        return LARGEST * jnp.tanh(self.last(x) / LARGEST)
+
+
+@eqx.filter_jit
+def _corrections(net: SlownessNet, features: Any) -> Float[Array, "b f m k"]:
+    return jax.vmap(net)(features)
+
+
+@eqx.filter_jit
+def _pulled_back(net: SlownessNet, features: Any, adjoint: Any) -> Any:
+    """Derivatives by the weights of sum(adjoint * corrections)."""
+    return eqx.filter_grad(lambda n: (jax.vmap(n)(features) * adjoint).sum())(net)
+
+
+def corrected(net: SlownessNet, front: Front, correction: Float[np.ndarray, "f m k"]) -> tuple[Arrival, np.ndarray]:
+    """Solve the eikonal equation with corrected slowness; the arrival, and the squared speed it was solved with."""
+    factor = np.exp(-2.0 * front.tissue.take(shuffled(correction, front.factor).astype(np.float64)))
+    v = front.squared_speed * (factor if front.squared_speed.ndim == 1 else factor[:, None, None])
+    return front.wave.solve(v, front.sites, front.onsets + float(net.delay)), v
+
+
+def activation_times(net: SlownessNet | None, front: Front) -> Float[np.ndarray, " n_nodes"]:
+    """Activation times at the nodes, ms; NaN where no wave comes.
+
+    Parameters
+    ----------
+    net
+        None: the eikonal equation with the speeds of plane waves.
+    front
+        Of the tissue.
+    """
+    if net is None:
+        times = front.wave.solve(front.squared_speed, front.sites, front.onsets).times
+    else:
+        check_factor(net, front)
+        times = corrected(net, front, np.asarray(_corrections(net, front.features[None])[0]))[0].times
+    return np.maximum(times, front.at_once)
+
+
+def check_factor(net: SlownessNet, front: Front) -> None:
+    """Raise `InputError` unless a network is for cells of that size."""
+    if net.factor != front.factor:
+        raise InputError(
+            f"neural eikonal: this network is for pixels of {net.factor} x {net.factor} cells, the tissue has "
+            f"{front.factor} x {front.factor}: take weights trained at this spacing."
+        )
+
+
+class FrontLearner:
+    """Least squares of the activation times; items are pairs of a `Front` and the true times at its nodes, ms."""
+
+    def gradient(
+        self, model: SlownessNet, items: Sequence[tuple[Front, np.ndarray]], moment: Moment
+    ) -> tuple[float, SlownessNet]:
+        """Mean squared error (ms2), and its derivatives through the second solution."""
+        del moment
+        features = np.stack([front.features for front, _ in items])
+        corrections = np.asarray(_corrections(model, features))
+        adjoints, loss, by_delay = np.zeros(corrections.shape, np.float32), 0.0, 0.0
+        for k, (front, true) in enumerate(items):
+            arrival, v = corrected(model, front, corrections[k])
+            error = np.where(front.at_once > -np.inf, 0.0, arrival.times - true)
+            known = np.isfinite(error)
+            error, n = np.where(known, error, 0.0), len(items) * max(1, int(known.sum()))
+            loss += float((error**2).sum() / n)
+            back = arrival.pull_back(2 * error / n)
+            by_log = -2.0 * (back.squared_speed * v).reshape(len(v), -1).sum(axis=1)
+            full = np.zeros(front.tissue.n_points)
+            full[front.tissue.nodes] = by_log
+            adjoints[k] = unshuffled(full.reshape(front.tissue.shape), front.factor)
+            by_delay += float(back.onsets.sum())
+        gradient = _pulled_back(model, features, adjoints)
+        return loss, eqx.tree_at(lambda g: g.delay, gradient, jnp.asarray(by_delay, jnp.float32))
+
+    def score(self, model: SlownessNet, items: Sequence[tuple[Front, np.ndarray]]) -> dict[str, float]:
+        """Mean absolute error of the activation times, ms; the score is its negative."""
+        errors = [float(np.nanmean(np.abs(activation_times(model, front) - true))) for front, true in items]
+        return {"score": -float(np.mean(errors)), "activation_error_ms": float(np.mean(errors))}

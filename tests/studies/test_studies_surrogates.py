@@ -1,0 +1,196 @@
+"""Training, scoring and predicting on stored sets."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from einthoven.core import FileFormatError, InputError
+from einthoven.report.surrogate_page import write_surrogate_page
+from einthoven.studies import surrogates as study
+from einthoven.studies.sheet_sets import SheetSet
+from einthoven.studies.surrogate_prediction import PictureSettings, predict_picture, write_predictions
+from einthoven.surrogate.configuration import configurations, load_configuration
+from einthoven.surrogate.models import TissueEcg, load_surrogate, n_parameters, weights_path
+from surrogate_cases import recipe
+
+
+@pytest.fixture(scope="module")
+def sheets(sheet_folder) -> SheetSet:
+    """A set of 20 sheets; not to be changed."""
+    return SheetSet.open(sheet_folder)
+
+
+def small(name: str, **changes):
+    """A configuration with few epochs and channels."""
+    network = {"width": 16} if name.startswith("seq2seq") else {"width": 8, "depth": 1}
+    loaded = load_configuration(name)
+    return loaded.model_copy(update={"epochs": 2, "network": {**loaded.network, **network}, **changes})
+
+
+@pytest.fixture(scope="module")
+def trained(sheets, tmp_path_factory):
+    """A neural eikonal, hardly trained."""
+    folder = tmp_path_factory.mktemp("trained") / "mine"
+    return folder, study.write_training(small("neural-eikonal"), sheets, folder, seed=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["seq2seq", "lead-field-net-2mm"])
+def test_movie_models_train_and_load(sheets, tmp_path, name):
+    result = study.write_training(small(name, epochs=1), sheets, tmp_path / "x", limit=4)
+    loaded, card = load_surrogate(tmp_path / "x" / "weights.npz")
+    data = next(sheets.sheets("test"))
+    assert np.array_equal(loaded.predict(data), result.surrogate.predict(data))
+    assert card["training_sheets"] == 4
+    assert loaded.sees_movie
+
+
+def test_a_training_writes_weights_course_and_card(sheets, trained):
+    folder, result = trained
+    assert sorted(p.name for p in folder.iterdir()) == ["metrics.json", "training.csv", "weights.npz"]
+    rows = list(csv.DictReader((folder / "training.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    loaded, card = load_surrogate(folder / "weights.npz")
+    assert card["seed"] == 3
+    assert card["training_sheets"] == 16
+    assert card["recipe"]["membrane"] == recipe().membrane
+    assert card["parameters"] == n_parameters(loaded.net)
+    assert "machine" in card
+    data = next(sheets.sheets("test"))
+    assert np.array_equal(loaded.predict(data), result.surrogate.predict(data))
+
+
+def test_an_evaluation_with_baselines_and_page(sheets, trained, tmp_path):
+    predictors = [*study.baselines(sheets), study.as_predictor("mine", trained[1].surrogate)]
+    result = study.evaluate(sheets, predictors)
+    study.write_evaluation(result, tmp_path, write_surrogate_page)
+    table = json.loads((tmp_path / "metrics.json").read_text())
+    names = list(dict.fromkeys(row["predictor"] for row in table))
+    assert names[-1] == "mine"
+    assert len(names) == 11
+    assert {row["condition"] for row in table} == {"all", "healthy", "fibrotic"}
+    best = next(row for row in table if row["predictor"] == "true activation, modelled duration")
+    assert best["r2_mean"] > 0.99
+    page = (tmp_path / "report.html").read_text()
+    assert "no learning, 1 mm" in page
+    assert page.count("<img") == 3
+    ridge = next(row for row in table if row["predictor"].startswith("ridge"))
+    assert ridge["n"] == 2
+
+
+def test_predictions_made_elsewhere_are_scored_alike(sheets, trained, tmp_path):
+    surrogate = trained[1].surrogate
+    path = write_predictions(surrogate, sheets, tmp_path / "p", split="test")
+    inside = study.evaluate(sheets, [study.as_predictor("a", surrogate)])
+    outside = study.evaluate(sheets, [study.external(path)])
+    for a, b in zip(inside.rows, outside.rows, strict=True):
+        assert a["r2"] == pytest.approx(b["r2"])
+    with np.load(path) as file:
+        arrays = dict(file)
+    wrong = tmp_path / "wrong.npz"
+    np.savez(wrong, **{**arrays, "number": arrays["number"] + 1})
+    with pytest.raises(InputError, match="holds no prediction for sheet 9 of 'healthy'"):
+        study.evaluate(sheets, [study.external(wrong)])
+    np.savez(wrong, ecg=arrays["ecg"])
+    with pytest.raises(FileFormatError, match="must be a NumPy archive with condition, number, ecg and times"):
+        study.external(wrong)
+    np.savez(wrong, **{**arrays, "times": arrays["times"][:-1]})
+    with pytest.raises(FileFormatError, match=r"ecg must have shape \(sheets, electrodes, times\)"):
+        study.external(wrong)
+    np.savez(wrong, **{**arrays, "ecg": arrays["ecg"][..., :50], "times": arrays["times"][:50]})
+    with pytest.raises(InputError, match=r"predicts an ECG of shape \(3, 50\).*and 201 samples"):
+        study.evaluate(sheets, [study.external(wrong)])
+
+
+def test_fewer_sheets_keep_the_proportion(sheets):
+    cells = study.limited(sheets.cells("training"), 4)
+    assert [c["condition"]["name"] for c in cells] == ["healthy"] * 2 + ["fibrotic"] * 2
+    with pytest.raises(InputError, match="must be at least 1; got 0"):
+        study.limited(cells, 0)
+
+
+@pytest.mark.parametrize("name", sorted(configurations()))
+def test_configurations(name):
+    loaded = load_configuration(name)
+    assert loaded.course(0).epochs == loaded.epochs
+    if name.startswith("seq2seq-no-"):
+        whole = load_configuration("seq2seq")
+        changed = [k for k in whole.network if whole.network[k] != loaded.network[k]]
+        assert changed == [
+            {"no-encoder": "encoder", "no-attention": "attention", "no-time": "time", "no-entropy": "entropy"}[
+                name.removeprefix("seq2seq-")
+            ]
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('title = "a"\nmodel = "u-net"', "model: Input should be"),
+        ('title = "a"\nmodel = "seq2seq"', "pixel must be given for seq2seq"),
+        ('title = "a"\nmodel = "neural-eikonal"\npixel = 1.0', "pixel must not be given for neural-eikonal"),
+        ('title = "a"\nmodel = "seq2seq"\npixel = 2.0', "electrodes must be given for seq2seq"),
+        ('title = "a"\nmodel = "neural-eikonal"\n[network]\nlayers = 3', "network: layers: Extra inputs"),
+        ("title = ", "is no TOML file"),
+    ],
+)
+def test_wrong_configurations(tmp_path, text, words):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_configuration(path)
+
+
+def test_names_that_are_not_there():
+    with pytest.raises(InputError, match="no such surrogate; give a TOML file, or one of: lead-field-net"):
+        load_configuration("u-net")
+    with pytest.raises(InputError, match="no such weights; give a file"):
+        weights_path("u-net")
+
+
+def test_a_card_that_describes_nothing(trained, tmp_path):
+    from einthoven.surrogate.weights import save_weights
+
+    path = tmp_path / "w.npz"
+    save_weights(path, trained[1].surrogate.net, {"configuration": {"title": "a"}})
+    with pytest.raises(InputError, match="its card does not describe a surrogate"):
+        load_surrogate(path)
+
+
+def picture(path: Path, light: np.ndarray) -> Path:
+    """A picture, row 0 on top."""
+    from PIL import Image
+
+    Image.fromarray(np.where(light, 255, 0).astype(np.uint8)).save(path)
+    return path
+
+
+def test_a_picture_is_predicted(tmp_path):
+    light = np.ones((40, 60), bool)
+    light[:20, 30:34] = False  # a wall from the top
+    s = PictureSettings(0.5, 0.1, np.array([[5.0, 18.0]]), np.array([[15.0, 10.0, 20.0]]))
+    found = predict_picture(TissueEcg(None, recipe().membrane), picture(tmp_path / "p.png", light), s)
+    assert found.activation.shape == (60, 40)
+    assert np.isnan(found.activation[31, 25])
+    behind, below = found.activation[36, 36], found.activation[36, 4]
+    assert behind > below
+    assert found.ecg.n_sites == 1
+
+
+def test_pictures_that_cannot_be_predicted(tmp_path, sheets):
+    s = PictureSettings(0.5, 0.1, np.array([[50.0, 5.0]]), np.array([[15.0, 10.0, 20.0]]))
+    model = TissueEcg(None, recipe().membrane)
+    with pytest.raises(InputError, match=r"the site 50, 5 mm is 30.\d mm from the nearest conducting pixel"):
+        predict_picture(model, picture(tmp_path / "p.png", np.ones((40, 40), bool)), s)
+    with pytest.raises(InputError, match="no pixel conducts: all are dark"):
+        predict_picture(model, picture(tmp_path / "q.png", np.zeros((40, 40), bool)), s)
+    (tmp_path / "r.png").write_text("no picture")
+    with pytest.raises(FileFormatError, match="is no picture that can be read"):
+        predict_picture(model, tmp_path / "r.png", s)
+    whole = (tmp_path / "p.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileFormatError, match=r"cannot be read as a picture|no picture"):
+        predict_picture(model, tmp_path / "cut.png", s)
