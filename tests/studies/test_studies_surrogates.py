@@ -13,6 +13,7 @@ from einthoven.studies import surrogates as study
 from einthoven.studies.sheet_sets import SheetSet
 from einthoven.studies.surrogate_prediction import PictureSettings, predict_picture, write_predictions
 from einthoven.surrogate.configuration import configurations, load_configuration
+from einthoven.surrogate.limits import Limits
 from einthoven.surrogate.models import TissueEcg, load_surrogate, n_parameters, weights_path
 from surrogate_cases import recipe
 
@@ -64,7 +65,7 @@ def test_a_training_writes_weights_course_and_card(sheets, trained):
 
 
 def test_an_evaluation_with_baselines_and_page(sheets, trained, tmp_path):
-    predictors = [*study.baselines(sheets), study.as_predictor("mine", trained[1].surrogate)]
+    predictors = [*study.baselines(sheets), study.as_predictor("mine", trained[1].surrogate, trained[1].card)]
     result = study.evaluate(sheets, predictors)
     study.write_evaluation(result, tmp_path, write_surrogate_page)
     table = json.loads((tmp_path / "metrics.json").read_text())
@@ -77,19 +78,27 @@ def test_an_evaluation_with_baselines_and_page(sheets, trained, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "no learning, 1 mm" in page
     assert page.count("<img") == 3
+    mine = next(row for row in table if row["predictor"] == "mine")
+    assert mine["flagged"] <= 1
+    assert 0 <= mine["below"] <= 1
+    assert "below" not in best
     ridge = next(row for row in table if row["predictor"].startswith("ridge"))
     assert ridge["n"] == 2
 
 
 def test_predictions_made_elsewhere_are_scored_alike(sheets, trained, tmp_path):
     surrogate = trained[1].surrogate
-    path = write_predictions(surrogate, sheets, tmp_path / "p", split="test")
+    limits = Limits.of_card(trained[1].card["limits"])
+    unlike = write_predictions(surrogate, limits, sheets, tmp_path / "p", split="test")
+    path = tmp_path / "p" / "predictions.npz"
     inside = study.evaluate(sheets, [study.as_predictor("a", surrogate)])
     outside = study.evaluate(sheets, [study.external(path)])
     for a, b in zip(inside.rows, outside.rows, strict=True):
         assert a["r2"] == pytest.approx(b["r2"])
     with np.load(path) as file:
         arrays = dict(file)
+    assert unlike == sum(w != "" for w in arrays["warning"])
+    assert (arrays["bound"] > 0).all()
     wrong = tmp_path / "wrong.npz"
     np.savez(wrong, **{**arrays, "number": arrays["number"] + 1})
     with pytest.raises(InputError, match="holds no prediction for sheet 9 of 'healthy'"):
@@ -168,29 +177,38 @@ def picture(path: Path, light: np.ndarray) -> Path:
     return path
 
 
-def test_a_picture_is_predicted(tmp_path):
+def test_a_picture_is_predicted(tmp_path, trained):
     light = np.ones((40, 60), bool)
     light[:20, 30:34] = False  # a wall from the top
     s = PictureSettings(0.5, 0.1, np.array([[5.0, 18.0]]), np.array([[15.0, 10.0, 20.0]]))
-    found = predict_picture(TissueEcg(None, recipe().membrane), picture(tmp_path / "p.png", light), s)
+    limits = Limits.of_card(trained[1].card["limits"])
+    found = predict_picture(TissueEcg(None, recipe().membrane), limits, picture(tmp_path / "p.png", light), s)
     assert found.activation.shape == (60, 40)
     assert np.isnan(found.activation[31, 25])
     behind, below = found.activation[36, 36], found.activation[36, 4]
     assert behind > below
     assert found.ecg.n_sites == 1
+    assert found.bound > 0
+    assert found.judgement.familiar
+    light = np.ones((40, 60), bool)
+    light[::3, ::3] = False
+    found = predict_picture(TissueEcg(None, recipe().membrane), limits, picture(tmp_path / "q.png", light), s)
+    assert found.judgement.warning is not None
+    assert "holes of one or two cells per area" in found.judgement.warning
 
 
-def test_pictures_that_cannot_be_predicted(tmp_path, sheets):
+def test_pictures_that_cannot_be_predicted(tmp_path, trained):
+    limits = Limits.of_card(trained[1].card["limits"])
     s = PictureSettings(0.5, 0.1, np.array([[50.0, 5.0]]), np.array([[15.0, 10.0, 20.0]]))
     model = TissueEcg(None, recipe().membrane)
     with pytest.raises(InputError, match=r"the site 50, 5 mm is 30.\d mm from the nearest conducting pixel"):
-        predict_picture(model, picture(tmp_path / "p.png", np.ones((40, 40), bool)), s)
+        predict_picture(model, limits, picture(tmp_path / "p.png", np.ones((40, 40), bool)), s)
     with pytest.raises(InputError, match="no pixel conducts: all are dark"):
-        predict_picture(model, picture(tmp_path / "q.png", np.zeros((40, 40), bool)), s)
+        predict_picture(model, limits, picture(tmp_path / "q.png", np.zeros((40, 40), bool)), s)
     (tmp_path / "r.png").write_text("no picture")
     with pytest.raises(FileFormatError, match="is no picture that can be read"):
-        predict_picture(model, tmp_path / "r.png", s)
+        predict_picture(model, limits, tmp_path / "r.png", s)
     whole = (tmp_path / "p.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FileFormatError, match=r"cannot be read as a picture|no picture"):
-        predict_picture(model, tmp_path / "cut.png", s)
+        predict_picture(model, limits, tmp_path / "cut.png", s)

@@ -23,6 +23,8 @@ COLUMNS = {
     "amplitude_ratio": "amplitude",
     "peak_time_error": "peak ms",
     "milliseconds": "ms",
+    "flagged": "flagged",
+    "below": "in bound",
 }
 
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; made if needed.")]
@@ -133,10 +135,7 @@ def evaluate(
     from einthoven.surrogate.models import load_surrogate
 
     folder, opened = _needed(out, "scores"), SheetSet.open(sheets)
-    predictors = [
-        study.as_predictor(Path(w).parent.name if w.endswith(".npz") else w, load_surrogate(w)[0])
-        for w in weights or ()
-    ]
+    predictors = [study.as_predictor(study.shown_name(w), *load_surrogate(w)) for w in weights or ()]
     predictors += [study.external(p) for p in predictions or ()]
     if not no_baselines:
         predictors = study.baselines(opened) + predictors
@@ -177,28 +176,37 @@ def predict(
     """Predict the ECGs of a set's sheets, or activation and ECG of your own picture of tissue."""
     from einthoven.studies.sheet_sets import RECIPE, SheetSet
     from einthoven.studies.surrogate_prediction import write_predictions
+    from einthoven.surrogate.limits import Limits
     from einthoven.surrogate.models import load_surrogate
 
-    folder, (surrogate, _) = _needed(out, "prediction"), load_surrogate(weights)
+    folder, (surrogate, card) = _needed(out, "prediction"), load_surrogate(weights)
+    limits = Limits.of_card(card["limits"])
     if (source / RECIPE).is_file() or source.is_dir():
         with console.progress(quiet=False) as advance:
-            path = write_predictions(surrogate, SheetSet.open(source), folder, split=split, progress=advance)
-        console.say(f"predictions: {path}")
+            opened = SheetSet.open(source)
+            unlike = write_predictions(surrogate, limits, opened, folder, split=split, progress=advance)
+        if unlike:
+            console.say(f"warning: {unlike} sheets are unlike the training data (`warning` in the file says why)")
+        console.say(f"predictions: {folder / 'predictions.npz'}")
         return
-    _predict_picture(surrogate, source, folder, _picture_settings(spacing, diffusivity, site, electrode), page=page)
+    settings = _picture_settings(spacing, diffusivity, site, electrode)
+    _predict_picture((surrogate, limits), source, folder, settings, page=page)
 
 
-def _predict_picture(surrogate: Any, source: Path, folder: Path, settings: Any, *, page: bool) -> None:
+def _predict_picture(model: tuple[Any, Any], source: Path, folder: Path, settings: Any, *, page: bool) -> None:
     from einthoven.report.picture_page import write_picture_page
     from einthoven.studies.surrogate_prediction import predict_picture, write_picture_prediction
 
-    found = predict_picture(surrogate, source, settings)
+    found = predict_picture(*model, source, settings)
     numbers = write_picture_prediction(found, folder, write_picture_page if page else None)
     console.say(
         f"{numbers['cells']} cells conduct ({100 * numbers['conducting_share']:.1f} %), the last is active after "
         f"{numbers['last_activation_ms']:.1f} ms, {numbers['not_reached']} are not reached; largest potential "
         f"{numbers['largest_potential_mv']:.3g} mV"
     )
+    if found.judgement.warning:
+        console.say(f"warning: {found.judgement.warning}")
+    console.say(f"relative error, for nine of ten familiar sheets: below {100 * found.bound:.1f} %")
     console.say(f"{'page' if page else 'results'}: {folder / 'report.html' if page else folder}")
 
 

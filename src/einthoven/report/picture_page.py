@@ -30,7 +30,10 @@ def write_picture_page(found: PicturePrediction, path: Path) -> Path:
         f"{found.conducting.shape[0]} x {found.conducting.shape[1]} cells of {s.spacing:g} mm, D = {s.diffusivity:g} "
         "mm²/ms; no simulation was run. Stars are stimuli, circles electrodes over the sheet."
     )
-    body = f"<h1>{title}</h1><p>{html.escape(told)}</p>{picture(picture_figure(found), 'Activation map and ECG')}"
+    judged = found.judgement.warning or "The tissue is like that of the training data"
+    sure = f"{judged}. Relative error, for nine of ten familiar sheets: below {100 * found.bound:.1f} %."
+    body = f"<h1>{title}</h1><p>{html.escape(told)}</p><p>{html.escape(sure)}</p>"
+    body += picture(picture_figure(found), "Activation map and ECG")
     head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
     return write_page_text(path, f"{head}{body}</html>\n")
 

@@ -11,8 +11,10 @@ with U_up the upstroke, held from `SPLIT` on, and K = -div(D grad). Sums over no
 linear between bins; what is left is a convolution for each class of durations. All of it is differentiable in T.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,7 +24,7 @@ from einthoven.core import ForwardOperator, InputError, Recording
 from einthoven.core.arrays import frozen
 from einthoven.core.errors import some
 from einthoven.simulate.action_potentials import ActionPotentials
-from einthoven.tissue import Tissue
+from einthoven.tissue import Grid, Tissue
 
 #: The upstroke is over this long after activation, ms; what comes later is smoothed by coupling.
 SPLIT = 20.0
@@ -321,18 +323,42 @@ def smoothed(tissue: Tissue, rows: Float[np.ndarray, "k n_nodes"], tau: float) -
     tau
         ms.
     """
-    from scipy.sparse import csr_array, diags_array, eye_array
-    from scipy.sparse.linalg import cg
+    from scipy.sparse import csc_array, diags_array, eye_array
 
     coupling, volumes = tissue.coupling.matrix(), tissue.volumes
     # V A is symmetric, so that row S = ((1 - tau/2 A)^-T)^2 row^T solves (V - tau/2 V A) y = V (row / V) twice
-    matrix = csr_array(diags_array(volumes) @ (eye_array(tissue.n_nodes) - 0.5 * tau * coupling))
-    out = np.array(rows, dtype=np.float64)
-    for row in out:
-        y = row / volumes
-        for _ in range(2):
-            y, status = cg(matrix, volumes * y, x0=y, rtol=1e-6, maxiter=10_000)
+    matrix = csc_array(diags_array(volumes) @ (eye_array(tissue.n_nodes) - 0.5 * tau * coupling))
+    solve = _by_factors(matrix) if _is_flat(tissue) else _by_iteration(matrix)
+    y = np.asarray(rows, dtype=np.float64).T / volumes[:, None]
+    for _ in range(2):
+        y = solve(volumes[:, None] * y)
+    return np.ascontiguousarray((volumes[:, None] * y).T)
+
+
+def _is_flat(tissue: Tissue) -> bool:
+    """Whether a factorization stays sparse: on sheets, strands and surfaces."""
+    return not isinstance(tissue.domain, Grid) or tissue.domain.dimension < 3
+
+
+def _by_factors(matrix: Any) -> Callable[[np.ndarray], np.ndarray]:
+    from scipy.sparse.linalg import splu
+
+    return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve
+
+
+def _by_iteration(matrix: Any) -> Callable[[np.ndarray], np.ndarray]:
+    from scipy.sparse import csr_array
+    from scipy.sparse.linalg import cg
+
+    rows = csr_array(matrix)
+    scale = matrix.diagonal()
+
+    def solve(right: np.ndarray) -> np.ndarray:
+        out = np.empty_like(right)
+        for k, column in enumerate(right.T):
+            out[:, k], status = cg(rows, column, x0=column / scale, rtol=1e-6, maxiter=10_000)
             if status:
                 raise ArithmeticError("smoothing a lead field did not converge")
-        row[:] = volumes * y
-    return out
+        return out
+
+    return solve

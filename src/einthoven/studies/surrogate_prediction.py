@@ -16,7 +16,8 @@ from einthoven.studies.output import SEAL, staged, write_json
 from einthoven.studies.sheet_sets import SheetSet, read_sheet
 from einthoven.surrogate.baselines import ecg_of_times
 from einthoven.surrogate.front_features import front
-from einthoven.surrogate.models import Surrogate, TissueEcg
+from einthoven.surrogate.limits import Judgement, Limits, tissue_numbers
+from einthoven.surrogate.models import Surrogate, TissueEcg, statistics
 from einthoven.surrogate.neural_eikonal import activation_times
 from einthoven.tissue import Grid, Tissue
 
@@ -25,14 +26,17 @@ EVERY, AFTER = 2.0, 350.0
 
 
 def write_predictions(
-    surrogate: Surrogate, sheets: SheetSet, folder: Path, *, split: str, progress: Progress = silent
-) -> Path:
+    surrogate: Surrogate, limits: Limits, sheets: SheetSet, folder: Path, *, split: str, progress: Progress = silent
+) -> int:
     """Predict all sheets of a part of a set, in the form that `surrogate evaluate --predictions` takes.
+
+    Beside the ECGs ``warning`` says which sheets are unlike the training data and why (empty: familiar), and ``bound``
+    below which relative error nine of ten familiar sheets lie. Returns how many are unlike them.
 
     Parameters
     ----------
-    surrogate
-        Trained.
+    surrogate, limits
+        Trained, and what it knows of its limits.
     sheets, split
         The set, and the part of it.
     folder
@@ -40,22 +44,27 @@ def write_predictions(
     progress
         Told after each sheet.
     """
-    names, numbers, found, times = [], [], [], np.zeros(0)
+    names, numbers, found, warnings, bounds, times = [], [], [], [], [], np.zeros(0)
     cells = sheets.cells(split)
     for k, cell in enumerate(cells):
         sheet = read_sheet(sheets.folder, cell)
         names.append(sheet.condition)
         numbers.append(sheet.number)
         found.append(surrogate.predict(sheet))
+        known = statistics(surrogate, sheet)
+        warnings.append(limits.judge(known).warning or "")
+        bounds.append(limits.bound(known))
         times = sheet.movie_times if surrogate.sees_movie else sheet.ecg_times
         progress("predicting", k + 1, len(cells))
     if not found:
         raise InputError(f"{sheets.folder}: has no sheets in its {split} part; ten of a condition give one.")
     with staged(folder, owned=("predictions.npz", SEAL)) as stage:
         arrays = {"condition": np.array(names), "number": np.array(numbers), "ecg": np.stack(found), "times": times}
+        arrays |= {"warning": np.array(warnings), "bound": np.array(bounds)}
         np.savez_compressed(stage / "predictions.npz", allow_pickle=False, **arrays)
-        write_json(stage / SEAL, {"sheets": len(found), "electrodes": len(found[0]), "samples": len(times)})
-    return folder / "predictions.npz"
+        unlike = sum(map(bool, warnings))
+        write_json(stage / SEAL, {"sheets": len(found), "unlike_training": unlike, "median_bound": np.median(bounds)})
+    return unlike
 
 
 @dataclass(frozen=True)
@@ -94,15 +103,21 @@ class PicturePrediction:
         mV.
     settings
         What was assumed.
+    judgement
+        How the tissue compares with the training data.
+    bound
+        Below which relative error nine of ten familiar sheets lie.
     """
 
     conducting: Bool[np.ndarray, "nx ny"]
     activation: Float[np.ndarray, "nx ny"]
     ecg: Recording
     settings: PictureSettings
+    judgement: Judgement
+    bound: float
 
 
-def predict_picture(surrogate: Surrogate, path: Path, settings: PictureSettings) -> PicturePrediction:
+def predict_picture(surrogate: Surrogate, limits: Limits, path: Path, settings: PictureSettings) -> PicturePrediction:
     """Predict activation and ECG of a picture whose dark pixels do not conduct.
 
     Raises
@@ -131,7 +146,8 @@ def predict_picture(surrogate: Surrogate, path: Path, settings: PictureSettings)
     samples = np.arange(0.0, np.ceil((np.nanmax(times) + AFTER) / EVERY) * EVERY + EVERY / 2, EVERY)
     names = tuple(f"e{k + 1}" for k in range(len(settings.electrodes)))
     ecg = ecg_of_times(tissue, Electrodes(names, settings.electrodes), times, samples, surrogate.membrane)
-    return PicturePrediction(mask, tissue.fill(times), ecg, settings)
+    known = tissue_numbers(mask, np.where(mask, settings.diffusivity, np.nan), settings.spacing, len(settings.sites))
+    return PicturePrediction(mask, tissue.fill(times), ecg, settings, limits.judge(known), limits.bound(known))
 
 
 def write_picture_prediction(
@@ -155,6 +171,9 @@ def write_picture_prediction(
         "not_reached": int((found.conducting & ~wave).sum()),
         "last_activation_ms": float(np.nanmax(found.activation)),
         "largest_potential_mv": float(np.abs(found.ecg.values).max()),
+        "distance_from_training": found.judgement.distance,
+        "warning": found.judgement.warning or "",
+        "error_bound": found.bound,
     }
     with staged(folder, owned=("ecg.csv", "activation.npz", "report.html", SEAL)) as stage:
         write(found.ecg, stage / "ecg.csv")

@@ -17,7 +17,8 @@ from einthoven.studies.provenance import machine, versions
 from einthoven.studies.sheet_sets import SheetSet, read_sheet
 from einthoven.surrogate.baselines import FrameRidge, movie_baselines, tissue_baselines
 from einthoven.surrogate.configuration import Configuration
-from einthoven.surrogate.models import Origin, Surrogate, n_parameters, save_surrogate, train_surrogate
+from einthoven.surrogate.limits import Limits, sheet_error
+from einthoven.surrogate.models import Origin, Surrogate, n_parameters, save_surrogate, statistics, train_surrogate
 from einthoven.surrogate.scores import ecg_scores, summary
 from einthoven.surrogate.sheets import SheetData
 
@@ -102,6 +103,7 @@ def write_training(
         "best_epoch": best["epoch"],
         "validation": {k: v for k, v in best.items() if k not in ("epoch", "seconds")},
         "training_seconds": sum(row["seconds"] for row in trained.history),
+        "limits": limits_of(surrogate, sheets, cells, progress).as_card(),
         "versions": versions(),
         "machine": machine(),
     }
@@ -112,6 +114,27 @@ def write_training(
         write_json(stage / SEAL, summary_row)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return TrainingResult(surrogate, trained.history, card)
+
+
+def limits_of(surrogate: Surrogate, sheets: SheetSet, cells: Sequence[Any], progress: Progress = silent) -> Limits:
+    """What is familiar to a surrogate, from its training sheets, and its error, from the validation sheets.
+
+    The validation sheets chose the epoch, so that their errors are rather too small.
+    """
+    known, held, errors = [], [], []
+    for k, cell in enumerate(cells):
+        known.append(statistics(surrogate, read_sheet(sheets.folder, cell)))
+        progress("learning its limits", k + 1, len(cells))
+    for sheet in sheets.sheets("validation"):
+        found = surrogate.predict(sheet)
+        held.append(statistics(surrogate, sheet))
+        errors.append(sheet_error(found, _truth(sheet, sees_movie=surrogate.sees_movie)[0][: len(found)]))
+    return Limits.fit(known, held, np.array(errors))
+
+
+def _truth(sheet: SheetData, *, sees_movie: bool) -> tuple[np.ndarray, np.ndarray]:
+    """ECG and times that a prediction is compared with."""
+    return (sheet.ecg_of_frames, sheet.movie_times) if sees_movie else (sheet.ecg, sheet.ecg_times)
 
 
 def limited(cells: Sequence[Any], limit: int | None) -> list[Any]:
@@ -142,12 +165,26 @@ def limited(cells: Sequence[Any], limit: int | None) -> list[Any]:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Something to score: a name, what it predicts, and whether it looks at movies."""
+    """Something to score: a name, what it predicts, whether it looks at movies, and what it says of its limits.
+
+    Parameters
+    ----------
+    name, predict
+        What is scored.
+    sees_movie
+        Whether it predicts at the movie's frames.
+    learned
+        Whether it was trained.
+    limits
+        From a sheet to the distance from the training data (above 1: unfamiliar) and the bound of the error; None:
+        it says nothing.
+    """
 
     name: str
     predict: Callable[[SheetData], np.ndarray]
     sees_movie: bool
     learned: bool
+    limits: Callable[[SheetData], tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -202,9 +239,16 @@ def shown_name(weights: str) -> str:
     return path.parent.name if path.name == "weights.npz" and path.parent.name else path.stem
 
 
-def as_predictor(name: str, surrogate: Surrogate) -> Predictor:
-    """A surrogate, to be scored."""
-    return Predictor(name, surrogate.predict, surrogate.sees_movie, True)
+def as_predictor(name: str, surrogate: Surrogate, card: Mapping[str, Any] | None = None) -> Predictor:
+    """A surrogate, to be scored; with its card also what it says of its limits."""
+    known = None if card is None or "limits" not in card else Limits.of_card(card["limits"])
+
+    def limits(sheet: SheetData) -> tuple[float, float]:
+        assert known is not None
+        numbers = statistics(surrogate, sheet)
+        return known.judge(numbers).distance, known.bound(numbers)
+
+    return Predictor(name, surrogate.predict, surrogate.sees_movie, True, None if known is None else limits)
 
 
 def external(path: Path) -> Predictor:
@@ -275,7 +319,7 @@ def _scored(predictor: Predictor, sheet: SheetData, kept: dict[str, list[dict[st
     begun = time.perf_counter()
     found = np.asarray(predictor.predict(sheet))
     milliseconds = 1e3 * (time.perf_counter() - begun)
-    true, times = (sheet.ecg_of_frames, sheet.movie_times) if predictor.sees_movie else (sheet.ecg, sheet.ecg_times)
+    true, times = _truth(sheet, sees_movie=predictor.sees_movie)
     if found.ndim == 2 and found.shape[1] == len(sheet.movie_times) != len(times):
         true, times = sheet.ecg_of_frames, sheet.movie_times
     if found.ndim != 2 or found.shape[1] != len(times) or not 1 <= len(found) <= len(true):
@@ -285,7 +329,10 @@ def _scored(predictor: Predictor, sheet: SheetData, kept: dict[str, list[dict[st
         )
     scores = ecg_scores(found, true[: len(found)], times)
     shared = {"predictor": predictor.name, "learned": predictor.learned, "condition": sheet.condition}
-    shared |= {"number": sheet.number, "milliseconds": milliseconds}
+    shared |= {"number": sheet.number, "milliseconds": milliseconds, "error": sheet_error(found, true[: len(found)])}
+    if predictor.limits is not None:
+        distance, bound = predictor.limits(sheet)
+        shared |= {"distance": distance, "flagged": distance > 1, "bound": bound, "below": shared["error"] <= bound}
     example = {"predictor": predictor.name, "condition": sheet.condition, "number": sheet.number, "times": times}
     example |= {"true": true[0], "predicted": found[0], "r2": float(scores["r2"][0])}
     kept.setdefault(predictor.name, []).append(example)
@@ -307,6 +354,8 @@ def tabulated(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         for condition in ("all", *dict.fromkeys(row["condition"] for row in own)):
             part = [row for row in own if condition in ("all", row["condition"])]
             first = [row["r2"] for row in part if row["electrode"] == 0]
+            once = [row for row in part if row["electrode"] == 0]
+            said = {k: float(np.mean([row[k] for row in once])) for k in ("flagged", "below") if k in once[0]}
             table.append(
                 {
                     "predictor": name,
@@ -315,6 +364,8 @@ def tabulated(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
                     **summary(part),
                     "r2_first_electrode": float(np.mean(first)),
                     "milliseconds": float(np.median([row["milliseconds"] for row in part])),
+                    "error": float(np.median([row["error"] for row in once])),
+                    **said,
                 }
             )
     return table

@@ -19,6 +19,7 @@ from einthoven.surrogate.baselines import of_sheet
 from einthoven.surrogate.configuration import Configuration
 from einthoven.surrogate.front_features import PIXEL, Front, front
 from einthoven.surrogate.lead_field_net import ConductanceNet, MovieEcg, MovieLearner, movie_item
+from einthoven.surrogate.limits import movie_statistics, tissue_statistics
 from einthoven.surrogate.neural_eikonal import FrontLearner, SlownessNet, activation_times
 from einthoven.surrogate.seq2seq import AMPLITUDE, FrameLearner, Seq2Seq, Seq2SeqSettings, frame_item, predicted
 from einthoven.surrogate.sheets import SheetData
@@ -103,6 +104,13 @@ class TissueEcg:
     def predict(self, sheet: SheetData) -> Float[np.ndarray, "k s"]:
         """ECG at its own samples, mV."""
         return of_sheet(sheet, self.activation(sheet), self.membrane)
+
+
+def statistics(surrogate: Surrogate, sheet: SheetData) -> dict[str, float]:
+    """Numbers that describe what a surrogate looks at (`einthoven.surrogate.limits`)."""
+    if isinstance(surrogate, (FrameEcg, MovieEcg)):
+        return movie_statistics(sheet, surrogate.pixel)
+    return tissue_statistics(sheet)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,85 @@
+"""What is unlike the training data is flagged, with the reason; bounds of errors hold as often as they say."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from einthoven.surrogate.limits import Limits, movie_statistics, sheet_error, tissue_statistics
+from surrogate_cases import sheet
+
+
+def test_numbers_of_a_tissue():
+    found = tissue_statistics(sheet())
+    assert found["density of holes"] == pytest.approx(1 - sheet().conducting.mean())
+    assert found["anisotropy"] == 0
+    assert found["stimuli"] == 1
+    mask = np.ones((20, 20), bool)
+    mask[4:8, 4:10] = False
+    mask[15, 15] = False
+    data = replace(sheet(), conducting=mask, diffusivity=np.where(mask, 0.1, np.nan))
+    found = tissue_statistics(data)
+    assert found["rim of holes per area (1/mm)"] == pytest.approx((20 + 4) * 0.5 / 100)
+    assert found["holes of one or two cells per area (1/mm2)"] == pytest.approx(1 / 100)
+    assert found["mean log D"] == pytest.approx(np.log(0.1))
+    assert found["steepness of log D (1/mm)"] == pytest.approx(0, abs=1e-12)
+
+
+def test_numbers_of_a_movie():
+    found = movie_statistics(sheet("healthy"), 1.0)
+    assert found["activations per pixel"] == 1
+    assert found["active at the beginning"] == 0
+    assert 0.8 < found["mean delay between pixels (ms/mm)"] < 2.0
+    twice = replace(
+        sheet("healthy"), movie=np.concatenate([sheet("healthy").movie] * 2), movie_times=np.arange(202) * 4.0
+    )
+    assert movie_statistics(twice, 1.0)["activations per pixel"] == 2
+
+
+def fitted(n: int = 400, seed: int = 0) -> tuple[Limits, np.random.Generator]:
+    rng = np.random.default_rng(seed)
+    rows = [dict(zip("abc", x, strict=True)) for x in rng.normal([0, 5, 2], [1, 1, 0.5], (n, 3))]
+    errors = np.array([0.01 * np.exp(0.5 * r["a"] + 0.2 * rng.standard_normal()) for r in rows[: n // 4]])
+    return Limits.fit(rows, rows[: n // 4], errors), rng
+
+
+def test_the_familiar_passes_and_the_strange_is_flagged():
+    limits, rng = fitted()
+    passed = [
+        limits.judge(dict(zip("abc", x, strict=True))).familiar for x in rng.normal([0, 5, 2], [1, 1, 0.5], (200, 3))
+    ]
+    assert np.mean(passed) > 0.98
+    strange = limits.judge({"a": 0.0, "b": 14.0, "c": 2.0})
+    assert not strange.familiar
+    assert strange.distance > 1
+    assert strange.warning is not None
+    assert strange.warning.startswith("unlike the training data (distance")
+    assert "b is 14, usually" in strange.warning
+    assert limits.judge({"a": 0.0, "b": 5.0, "c": 2.0}).warning is None
+
+
+def test_bounds_hold_nine_times_in_ten():
+    limits, rng = fitted()
+    below = []
+    for _ in range(1000):
+        a, b, c = rng.normal([0, 5, 2], [1, 1, 0.5])
+        error = 0.01 * np.exp(0.5 * a + 0.2 * rng.standard_normal())
+        below.append(error <= limits.bound({"a": a, "b": b, "c": c}))
+    assert 0.85 < np.mean(below) < 0.95
+    assert limits.bound({"a": 2.0, "b": 5.0, "c": 2.0}) > 1.8 * limits.bound({"a": 0.0, "b": 5.0, "c": 2.0})
+
+
+def test_limits_are_stored_as_plain_numbers():
+    import json
+
+    limits, _ = fitted()
+    back = Limits.of_card(json.loads(json.dumps(limits.as_card())))
+    numbers = {"a": 0.3, "b": 9.0, "c": 1.0}
+    assert back.judge(numbers) == limits.judge(numbers)
+    assert back.bound(numbers) == limits.bound(numbers)
+
+
+def test_errors_of_a_sheet():
+    true = np.array([[0.0, 2.0], [5.0, 7.0]])
+    assert sheet_error(true, true) == 0
+    assert sheet_error(true + 1, true) == pytest.approx(1)
