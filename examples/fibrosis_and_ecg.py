@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from einthoven.cli import console
+from einthoven.core import Electrodes
+from einthoven.ionic.registry import model
 from einthoven.report.figure_page import write_figure_page
 from einthoven.surrogate.models import load_surrogate
 from einthoven.surrogate.recipe import Condition, ElectrodeRecipe, SheetRecipe
 from einthoven.surrogate.scores import ecg_scores
-from einthoven.surrogate.sheets import SheetData, simulate_sheet
+from einthoven.surrogate.sheets import Sheet, SheetData, run_sheet
+from einthoven.tissue import Grid, Tissue
+from einthoven.tissue.fibrosis import ThresholdedField
 
 #: Density of the fibrosis.
 DENSITIES = (0.0, 0.1, 0.2, 0.3)
@@ -33,16 +37,18 @@ class Pair:
 
 
 def pair(density: float, size: float) -> Pair:
-    """Simulate and predict a sheet; the texture of all densities is the same, only the threshold falls."""
-    condition = Condition(
-        name="fibrosis", sheets=1, diffusivity=(0.1, 0.1), textures=("thresholded",) if density else (),
-        density=(density, density), texture_length=(2.0, 2.0),
-    )  # fmt: skip
-    recipe = SheetRecipe(
-        title="fibrosis", size=size, t_end=560.0, seed=3, condition=(condition,),
-        electrodes=ElectrodeRecipe(fixed=((size / 2, size / 2, 20.0),)),
-    )  # fmt: skip
-    sheet, _ = simulate_sheet(recipe, condition, 0)
+    """Simulate and predict a sheet; texture, site and electrode are the same, only the threshold of fibrosis falls."""
+    middle, spacing = size / 2, 0.5
+    condition = Condition(name="fibrosis", sheets=1)
+    electrodes = ElectrodeRecipe(fixed=((middle, middle, 20.0),))
+    recipe = SheetRecipe(title="fibrosis", size=size, t_end=560.0, electrodes=electrodes, condition=(condition,))
+    grid = Grid((recipe.n_cells, recipe.n_cells), spacing, (spacing / 2, spacing / 2, 0.0))
+    tissue = Tissue.isotropic(grid, np.full(grid.n_points, 0.1))
+    site = np.array([[size / 4, size / 3]])
+    away = np.linalg.norm(tissue.coordinates - site[0], axis=1) > 3.0
+    fibrotic = ThresholdedField(density, correlation_length=2.0).apply(tissue, 5, within=away)
+    places = Electrodes(("over the middle",), np.array(electrodes.fixed))
+    sheet = run_sheet(recipe, Sheet(fibrotic, model(recipe.membrane), site, np.zeros(1), places, {}))
     return Pair(density, sheet, load_surrogate("neural-eikonal")[0].predict(sheet))
 
 

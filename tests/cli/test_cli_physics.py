@@ -37,6 +37,7 @@ def stop_at(monkeypatch, text):
     monkeypatch.setattr("einthoven.studies.imaging.image_case", stopped)
 
 
+@pytest.mark.long
 def test_verdicts_files_and_settings(einthoven, sphere_wave, tmp_path):
     out = tmp_path / "out"
     methods = f"tikhonov2,{short(tmp_path, 'good')},{short(tmp_path, 'hasty')}"
@@ -66,6 +67,7 @@ def test_no_gate_and_another_membrane(einthoven, sphere_wave, tmp_path):
     assert tomllib.loads((tmp_path / "out" / "run.toml").read_text())["settings"]["membrane"] == "mitchell-schaeffer"
 
 
+@pytest.mark.long
 def test_ctrl_c_writes_the_best_and_the_same_command_goes_on(einthoven, sphere_wave, tmp_path, monkeypatch):
     out = tmp_path / "not" / "there"
     words = ("image", sphere_wave, "--method", f"{short(tmp_path, 'good')},p-dl", *FORCED, "--out", out)

@@ -9,6 +9,11 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
+#: Take a minute or more even as a smoke run.
+LONG = ("demo", "fit_ecg")
+
+CASES = [pytest.param(e, id=e.stem, marks=[pytest.mark.long] if e.stem in LONG else []) for e in EXAMPLES]
+
 
 def run(script: Path, out: Path, monkeypatch) -> None:
     spec = importlib.util.spec_from_file_location(script.stem, script)
@@ -21,7 +26,7 @@ def run(script: Path, out: Path, monkeypatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", EXAMPLES, ids=[e.stem for e in EXAMPLES])
+@pytest.mark.parametrize("script", CASES)
 def test_an_example_runs_and_writes_a_page(script, tmp_path, monkeypatch):
     run(script, tmp_path, monkeypatch)
     pages = list(tmp_path.rglob("report.html"))

@@ -58,6 +58,7 @@ def test_concentric_spheres_with_642_nodes(degree, bound):
     assert bound / 10 < transfer_error(degree, 3) <= bound
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("degree", "orders"), [(1, (2.4, 2.8)), (2, (1.0, 1.4)), (3, (1.5, 1.8))])
 def test_order_over_162_642_2562_nodes(degree, orders):
@@ -310,6 +311,7 @@ def test_potentials_scale_with_the_intracellular_conductivity_and_the_medium(asy
     np.testing.assert_allclose(default, reference * (0.208 / 3) / 0.1, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("gap", "subdivisions", "bound"), [(3.0, 2, 0.04), (1.0, 3, 0.02)])
 def test_envelope_potentials_predict_the_skin(gap, subdivisions, bound):
     """Transfer of the potentials on an envelope just off the heart equals the direct operator, reference included."""

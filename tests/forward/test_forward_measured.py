@@ -35,6 +35,7 @@ def test_sock_matrix_agrees_with_an_independent_code(data_dir):
     assert np.linalg.norm((matrix - other) @ beat) / np.linalg.norm(other @ beat) < 0.045
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ventricles_with_closed_endo_and_epicardium(data_dir):
     """Real anatomy: transmembrane potentials to an envelope 2 mm outside the pericardium and on to the skin."""

@@ -70,6 +70,7 @@ def test_every_kind_of_error_is_found(kind):
     assert after < 0.2 * before
 
 
+@pytest.mark.long
 def test_changes_are_those_of_operators_built_anew():
     model = pair(MODELS["full"], np.zeros(8 + N_SKIN + 80 + 40)).model
     rng = np.random.default_rng(2)

@@ -107,6 +107,7 @@ def p_dl(**more):
     return solver, solver.fields(prepared, 1), solver.cost(prepared)
 
 
+@pytest.mark.long
 def test_residuals_are_those_of_the_network_in_space_and_time():
     """Against central differences in mm and ms."""
     _, fields, cost = p_dl()
@@ -128,6 +129,7 @@ def test_residuals_are_those_of_the_network_in_space_and_time():
     assert np.allclose(found[1], r_v, rtol=2e-3, atol=2e-3 * np.abs(r_v).max())
 
 
+@pytest.mark.long
 def test_the_cost_is_unbiased():
     """Over many draws its mean is the sum over all frames and the integral over nodes and times."""
     _, fields, cost = p_dl(n_points=400, n_frames=5)

@@ -123,12 +123,14 @@ def exact_front(segments: int, step: float) -> float:
     return float(np.abs(np.asarray(r_u) / root[:, None])[middle].max())
 
 
+@pytest.mark.long
 def test_an_exact_front_leaves_a_residual_of_order_two_in_space():
     found = [exact_front(n, 0.05) for n in (30, 60, 120)]
     assert found[-1] < 2e-2
     assert np.abs(rate_of(found) - 2)[-1] < 0.2
 
 
+@pytest.mark.long
 def test_an_exact_front_leaves_a_residual_of_order_four_in_time():
     floor = exact_front(480, 0.05)
     found = [exact_front(480, step) - floor for step in (2.0, 1.0)]
@@ -175,6 +177,7 @@ def test_the_simulator_solves_these_equations(cells):
 # -- parts ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_recovery_follows_its_equation():
     surface, cells = sphere(10.0, subdivisions=0), imaging_cells()
     t = np.arange(0.0, 200.0, 4.0)
@@ -214,6 +217,7 @@ def test_laplacians_are_those_of_the_geometry():
         on(surface, imaging_cells(), step=1.0, laplacian="graph")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("laplacian", ["weak", "edge-length"])
 def test_gradients(laplacian):
     surface, rng = sphere(30.0, subdivisions=1), np.random.default_rng(1)
@@ -230,6 +234,7 @@ def test_gradients(laplacian):
     assert float(slopes[1]) == pytest.approx(float(total(0.0, 1.5 + e) - total(0.0, 1.5 - e)) / (2 * e), rel=1e-6)
 
 
+@pytest.mark.long
 def test_nothing_breaks_at_the_pole():
     surface, cells = sphere(30.0, subdivisions=0), imaging_cells()
     u, v = jnp.full((12, 6), -0.3), jnp.full((12, 6), 0.5)

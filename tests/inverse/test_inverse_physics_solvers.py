@@ -80,6 +80,7 @@ def test_is_a_solver_under_its_registered_name(method):
     assert not solver.capabilities.reference_invariant
 
 
+@pytest.mark.long
 @every_method
 def test_result_is_consistent(method, images):
     found, w = images[method].reconstruction, wave()
@@ -125,6 +126,7 @@ def test_starts_from_the_classical_solution(method, images):
     assert np.allclose(images[method].start.values, classical.values, atol=1e-4)
 
 
+@pytest.mark.long
 @every_method
 def test_is_deterministic_and_blind_to_the_order_of_leads(method):
     w = wave()
@@ -349,6 +351,7 @@ def test_other_cells_can_be_imaged():
     assert np.isfinite(found.estimate.values).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["weak-4dvar", "eand-arn-separable"])
 def test_precision(method):
     """Both precisions agree; double needs the mode, single does not mind it."""

@@ -49,6 +49,7 @@ def dense_factor(image) -> np.ndarray:
     return np.asarray(jax.jacfwd(whole)(flat), dtype=np.float64)
 
 
+@pytest.mark.long
 def test_samples_have_the_spread_of_the_exact_posterior():
     image = imaged()
     factor = dense_factor(image)
@@ -94,6 +95,7 @@ def small(steps: int = 60, **more) -> SeparableArn:
     return SeparableArn(CELLS, Schedule(steps, 0.01), width=16, blocks=Blocks(1), n_modes=60, n_frequencies=8, **more)
 
 
+@pytest.mark.long
 def test_members_are_trained_as_each_would_be_alone():
     """All members at once give what the perturbed cost gives one by one."""
     w, solver = wave(), small(steps=8, seed=3)
@@ -230,6 +232,7 @@ def stopping_at(step: int):
     return stop
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "make", [lambda **more: WeakConstraint(CELLS, Schedule(steps=110), **more), partial(small, 110)]
 )

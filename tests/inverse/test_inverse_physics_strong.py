@@ -154,6 +154,7 @@ def test_jacobian_of_the_residual():
 # -- what is found ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_twin_is_found_again():
     """Number of foci, places to a millimeter, onsets, D and clock."""
     recording, truth = twin(FOCI)
@@ -167,6 +168,7 @@ def test_a_twin_is_found_again():
     assert found.reconstruction.diagnostics["chi2"] == pytest.approx(1.0, abs=0.06)
 
 
+@pytest.mark.long
 def test_error_bars_of_a_wave(image):
     """Those of the fields are the spread of waves of drawn parameters; more misfit than noise widens them."""
     p, state = image.problem, image.state
@@ -238,6 +240,7 @@ def test_an_average_reference_leaves_the_absolute_estimate(image, averaged_image
     assert np.allclose(found.absolute.values, image.absolute.values, atol=15.0)
 
 
+@pytest.mark.long
 def test_transmembrane_potentials_of_other_cells():
     """Data of cells at rest at -80 mV, of another membrane, whose clock runs fast."""
     w = wave()

@@ -219,6 +219,7 @@ def test_tissue_that_falls_apart_is_refused(ecg):
 # -- ensembles --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_sites_and_their_number_come_from_the_data(model, ecg, short):
     ensemble = fit_ensemble(model, ecg, FitPriors(1e-6, (0.6, 0.8)), most_sites=4, n_starts=4)
     best = ensemble.best.wave
@@ -243,6 +244,7 @@ def test_the_number_of_sites_can_be_given(model, ecg, short):
         fit_ensemble(model, ecg, PRIORS, n_starts=2, n_sites=0)
 
 
+@pytest.mark.long
 def test_what_was_done_is_not_done_again_and_gives_the_same(model, ecg, short, monkeypatch):
     def fitted(memory, progress=lambda *_: None):
         return fit_ensemble(model, ecg, PRIORS, most_sites=3, n_starts=3, memory=memory, progress=progress)
@@ -296,6 +298,7 @@ def test_a_correlated_error_counts_less(model):
     assert found["white", 0.14][0] == pytest.approx(whole, rel=0.02)
 
 
+@pytest.mark.long
 def test_the_spread_holds_both_what_lies_between_the_fits_and_around_each(model, ecg, short):
     ensemble = fit_ensemble(model, ecg, PRIORS, most_sites=3, n_starts=3)
     alone = replace(ensemble, fits=ensemble.fits[:1], bics=ensemble.bics[:1])

@@ -99,6 +99,7 @@ def test_a_wall_thinner_than_the_cells_is_bridged_and_said():
     np.testing.assert_allclose(surface_sampling(muscle.tissue, thorn).matrix.sum(axis=1), 1.0)
 
 
+@pytest.mark.long
 def test_the_right_wall_of_a_coarse_phantom_stays_connected(phantom):
     case = Case("phantom", phantom.conductor, (Source(phantom.heart, "vm"),), phantom.electrodes("12-lead"))
     muscle = case_muscle(case, spacing=2.0)

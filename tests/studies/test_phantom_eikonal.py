@@ -22,6 +22,7 @@ def onsets():
     return np.array([site.time for site in DURRER_SITES])
 
 
+@pytest.mark.long
 def test_a_normal_beat_is_one(heart, onsets):
     places = heart.places(DURRER_SITES)
     arrival, ecg, _ = heart.model.beat(places, onsets, SPEEDS)

@@ -202,6 +202,7 @@ def test_a_classical_cell(spheres):
     assert better["relative_error"] < record["relative_error"]
 
 
+@pytest.mark.long
 def test_a_cell_with_cell_physics_and_error_bars(spheres):
     found = compute_cell(cell("weak-4dvar", noise="held-out", spread=True)).record
     assert found["relative_error"] < compute_cell(cell("stre:oracle")).record["relative_error"]

@@ -24,6 +24,7 @@ def result(made):
     return calibrate_case(case_of(made), CalibrationSettings(models=("pose", "gain")))
 
 
+@pytest.mark.long
 def test_a_calibrated_half_improves_the_other(result):
     rows = [row for row in metric_rows(result) if row["model"] == "pose"]
     assert [row["split"] for row in rows[::3]] == ["first half -> second half", "second half -> first half"]
@@ -124,6 +125,7 @@ def test_cases_that_will_not_do(made):
         calibrate_case(replace(case, sources=(replace(source, quantity="vm", truth=None),)), CalibrationSettings())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_measured_cage_is_imaged_better_by_gains_from_the_other_frames(data_dir):
     case = load_case("utah-cage-tank")

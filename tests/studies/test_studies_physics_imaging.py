@@ -49,6 +49,7 @@ def both(tmp_path_factory):
     return image_case(wave_case(), settings(*methods, error_bars="laplace"), folder=folder / "out")
 
 
+@pytest.mark.long
 def test_an_accepted_image_is_the_solvers_and_better(both):
     stre, good, _ = both.images
     assert stre.physics is None
@@ -82,6 +83,7 @@ def test_where_no_front_is_seen_the_other_methods_are_not_lost():
     np.testing.assert_allclose(weak.reconstruction.estimate.values, stre.reconstruction.estimate.values, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_a_prior_without_physics_needs_no_force_and_no_gate():
     free = replace_settings(settings("network-prior"), extracellular=False)
     (image,) = image_case(wave_case(), free).images
@@ -91,6 +93,7 @@ def test_a_prior_without_physics_needs_no_force_and_no_gate():
     assert "diffusivity" not in image.reconstruction.diagnostics
 
 
+@pytest.mark.long
 def test_an_image_without_a_wave_has_no_activation(tmp_path):
     """Forced cell physics can find none within the recording."""
     case = wave_case()
@@ -141,6 +144,7 @@ def test_a_classical_rerun_removes_the_files_of_trainings(both, tmp_path):
     assert names == {"metrics.json", "metrics.csv", "reconstruction.zarr", "activation.csv", "run.toml"}
 
 
+@pytest.mark.long
 def test_an_interrupted_training_is_written_and_goes_on(tmp_path):
     out = tmp_path / "out"
     asked = settings("tikhonov2", short(tmp_path, "good"), "strong")

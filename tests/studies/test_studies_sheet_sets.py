@@ -119,6 +119,10 @@ def test_recipes_that_are_not_there(tmp_path):
         load_recipe(tmp_path / "binary.toml")
 
 
-def test_a_movie_beyond_its_numbers():
-    with pytest.raises(InputError, match="a movie of 200 mV cannot be stored: at most 128 mV"):
-        sheet_sets._packed(np.array([200.0]))
+def test_a_large_movie_has_larger_steps():
+    """A second stimulus on a plateau drives the potential far above it."""
+    for largest, step in ((100.0, 1 / 256), (140.0, 1 / 128), (300.0, 1 / 64)):
+        movie = np.linspace(0, largest, 50)
+        found, used = sheet_sets.packed(movie)
+        assert used == step
+        assert np.abs(found * used - movie).max() <= step / 2

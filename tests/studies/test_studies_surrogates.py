@@ -91,6 +91,7 @@ def test_predictions_made_elsewhere_are_scored_alike(sheets, trained, tmp_path):
     limits = Limits.of_card(trained[1].card["limits"])
     unlike = write_predictions(surrogate, limits, sheets, tmp_path / "p", split="test")
     path = tmp_path / "p" / "predictions.npz"
+    assert len(study.evaluate(sheets, [study.as_predictor("a", surrogate)], split="all").rows) == 60
     inside = study.evaluate(sheets, [study.as_predictor("a", surrogate)])
     outside = study.evaluate(sheets, [study.external(path)])
     for a, b in zip(inside.rows, outside.rows, strict=True):

@@ -123,7 +123,9 @@ def evaluate(
     predictions: Annotated[
         list[Path] | None, typer.Option(help="Predictions made elsewhere: .npz with condition, number, ecg, times.")
     ] = None,
-    split: Annotated[str, typer.Option(help="training, validation or test.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="training, validation, test, or all (of a set that nothing was trained on).")
+    ] = "test",
     no_baselines: Annotated[bool, typer.Option("--no-baselines", help="Leave the baselines out.")] = False,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the table as JSON and nothing else.")] = False,

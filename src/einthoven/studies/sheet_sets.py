@@ -2,7 +2,8 @@
 
 A set is a folder with ``recipe.toml`` and a store (`einthoven.studies.store`) with one cell per sheet: what an
 interrupted run has made stays, more sheets of a condition are added by a larger count, several processes may work on
-one set. The movie is kept in whole steps of 1/256 mV (16 bits), compressed.
+one set. The movie is kept in whole steps of 1/256 mV, or of twice that and so on where it is large (16 bits),
+compressed.
 """
 
 import shutil
@@ -31,7 +32,7 @@ from einthoven.surrogate.sheets import SheetData, simulate_sheet
 #: Version of what a sheet's cell holds; changed where numbers change.
 VERSION = "1"
 
-#: A step of the stored movie, mV.
+#: Smallest step of a stored movie, mV.
 MOVIE_STEP = 1.0 / 256
 
 #: What a set writes besides its store.
@@ -152,16 +153,17 @@ def compute_sheet(config: Config) -> CellResult:
     data, drawn = simulate_sheet(recipe, condition, config["number"])
     record = {"condition": data.condition, "split": data.split, "number": data.number, "spacing": data.spacing}
     arrays = {name: getattr(data, name) for name in _ARRAYS}
-    arrays |= {"movie": _packed(data.movie), "movie_times": data.movie_times, "ecg_times": data.ecg_times}
-    return CellResult({**record, **drawn, "seconds": time.perf_counter() - begun}, arrays)
+    movie, step = packed(data.movie)
+    arrays |= {"movie": movie, "movie_times": data.movie_times, "ecg_times": data.ecg_times}
+    return CellResult({**record, **drawn, "movie_step": step, "seconds": time.perf_counter() - begun}, arrays)
 
 
-def _packed(movie: np.ndarray) -> np.ndarray:
-    """In whole steps, of 16 bits."""
-    steps = np.rint(movie / MOVIE_STEP)
-    if not np.abs(steps).max(initial=0) < 2**15:
-        raise InputError(f"a movie of {np.abs(movie).max():g} mV cannot be stored: at most {2**15 * MOVIE_STEP:g} mV.")
-    return steps.astype(np.int16)
+def packed(movie: np.ndarray) -> tuple[np.ndarray, float]:
+    """Whole steps of 16 bits, and the step, mV: the smallest of `MOVIE_STEP`, twice that, and so on, that has room."""
+    step = MOVIE_STEP
+    while np.abs(movie).max(initial=0) >= (2**15 - 1) * step:
+        step *= 2
+    return np.rint(movie / step).astype(np.int16), step
 
 
 def measured_cost(recipe: SheetRecipe, folder: Path) -> Cost:
@@ -361,7 +363,7 @@ def read_sheet(folder: Path, config: Config) -> SheetData:
     """Read the sheet of a cell, checked against its checksums."""
     cell: Cell = _store(folder).get(config)
     arrays: dict[str, Any] = {name: np.asarray(cell.load(name)) for name in (*_ARRAYS, "movie_times", "ecg_times")}
-    movie = np.asarray(cell.load("movie")).astype(np.float32) * np.float32(MOVIE_STEP)
+    movie = np.asarray(cell.load("movie")).astype(np.float32) * np.float32(cell.record.get("movie_step", MOVIE_STEP))
     names = ("condition", "split", "number", "spacing")
     return SheetData(**{n: cell.record[n] for n in names}, **arrays, movie=movie)
 

@@ -293,12 +293,23 @@ def evaluate(
 ) -> Evaluation:
     """Score predictors on a part of a set.
 
+    Parameters
+    ----------
+    sheets
+        The set.
+    predictors
+        What is scored.
+    split
+        ``"test"``, ``"validation"``, ``"training"``, or ``"all"`` of a set that nothing was trained on.
+    progress
+        Told after each sheet.
+
     Raises
     ------
     InputError
         If a prediction does not fit a sheet.
     """
-    cells = sheets.cells(split)
+    cells = sheets.cells(None if split == "all" else split)
     if not cells:
         raise InputError(f"{sheets.folder}: has no sheets in its {split} part; ten of a condition give one.")
     rows: list[Row] = []

@@ -80,11 +80,45 @@ def _pulled_back(net: SlownessNet, features: Any, adjoint: Any) -> Any:
     return eqx.filter_grad(lambda n: (jax.vmap(n)(features) * adjoint).sum())(net)
 
 
-def corrected(net: SlownessNet, front: Front, correction: Float[np.ndarray, "f m k"]) -> tuple[Arrival, np.ndarray]:
-    """Solve the eikonal equation with corrected slowness; the arrival, and the squared speed it was solved with."""
+def corrections(net: SlownessNet | None, front: Front) -> Float[np.ndarray, "f m k"]:
+    """Logarithm of the slowness factor, one channel per cell of a pixel; zero without a network."""
+    if net is None:
+        return np.zeros((front.factor**2, *front.features.shape[1:]), np.float32)
+    check_factor(net, front)
+    return np.asarray(_corrections(net, front.features[None])[0])
+
+
+def solve_corrected(
+    net: SlownessNet | None,
+    front: Front,
+    correction: Float[np.ndarray, "f m k"],
+    *,
+    sites: Any = None,
+    onsets: Any = None,
+) -> tuple[Arrival, np.ndarray]:
+    """Solve the eikonal equation with corrected slowness.
+
+    Parameters
+    ----------
+    net
+        Its delay is added to the onsets.
+    front
+        Of the tissue.
+    correction
+        As of `corrections`.
+    sites, onsets
+        mm and ms; None: those of the front.
+
+    Returns
+    -------
+    tuple
+        The arrival, and the squared speed it was solved with.
+    """
     factor = np.exp(-2.0 * front.tissue.take(shuffled(correction, front.factor).astype(np.float64)))
     v = front.squared_speed * (factor if front.squared_speed.ndim == 1 else factor[:, None, None])
-    return front.wave.solve(v, front.sites, front.onsets + float(net.delay)), v
+    places = front.sites if sites is None else sites
+    begins = (front.onsets if onsets is None else onsets) + (0.0 if net is None else float(net.delay))
+    return front.wave.solve(v, places, begins), v
 
 
 def activation_times(net: SlownessNet | None, front: Front) -> Float[np.ndarray, " n_nodes"]:
@@ -97,11 +131,7 @@ def activation_times(net: SlownessNet | None, front: Front) -> Float[np.ndarray,
     front
         Of the tissue.
     """
-    if net is None:
-        times = front.wave.solve(front.squared_speed, front.sites, front.onsets).times
-    else:
-        check_factor(net, front)
-        times = corrected(net, front, np.asarray(_corrections(net, front.features[None])[0]))[0].times
+    times = solve_corrected(net, front, corrections(net, front))[0].times
     return np.maximum(times, front.at_once)
 
 
@@ -123,10 +153,10 @@ class FrontLearner:
         """Mean squared error (ms2), and its derivatives through the second solution."""
         del moment
         features = np.stack([front.features for front, _ in items])
-        corrections = np.asarray(_corrections(model, features))
-        adjoints, loss, by_delay = np.zeros(corrections.shape, np.float32), 0.0, 0.0
+        found = np.asarray(_corrections(model, features))
+        adjoints, loss, by_delay = np.zeros(found.shape, np.float32), 0.0, 0.0
         for k, (front, true) in enumerate(items):
-            arrival, v = corrected(model, front, corrections[k])
+            arrival, v = solve_corrected(model, front, found[k])
             error = np.where(front.at_once > -np.inf, 0.0, arrival.times - true)
             known = np.isfinite(error)
             error, n = np.where(known, error, 0.0), len(items) * max(1, int(known.sum()))

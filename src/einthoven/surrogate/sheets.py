@@ -259,6 +259,21 @@ def simulate_sheet(recipe: SheetRecipe, condition: Condition, number: int) -> tu
         If the simulation cannot be done as asked, for example with an unstable dt.
     """
     sheet = draw_sheet(recipe, condition, number)
+    return run_sheet(recipe, sheet, condition.name, number), sheet.drawn
+
+
+def run_sheet(recipe: SheetRecipe, sheet: Sheet, condition: str = "mine", number: int = 0) -> SheetData:
+    """Simulate a sheet that was drawn, or made by hand.
+
+    Parameters
+    ----------
+    recipe
+        Its times and intervals count, its size and spacing must be those of the sheet.
+    sheet
+        What is simulated.
+    condition, number
+        What it is called in its data.
+    """
     tissue = sheet.tissue
     rest = float(np.asarray(sheet.membrane.scale.to_mv(np.float64(sheet.membrane.rest()[0]))))
     keep = [
@@ -270,8 +285,8 @@ def simulate_sheet(recipe: SheetRecipe, condition: Condition, number: int) -> tu
     run = simulate(muscle, sheet.protocol, recipe.t_end, dt=recipe.dt, keep=keep)
     n = recipe.n_cells
     conducting = np.asarray(tissue.conducting).reshape(n, n)
-    data = SheetData(
-        condition=condition.name,
+    return SheetData(
+        condition=condition,
         split=split_of(number),
         number=number,
         spacing=recipe.spacing,
@@ -287,7 +302,6 @@ def simulate_sheet(recipe: SheetRecipe, condition: Condition, number: int) -> tu
         movie_times=run.data["movie"]["time"].values,
         ecg_times=run.data["ecg"]["time"].values,
     )
-    return data, sheet.drawn
 
 
 def _above_rest(movie: np.ndarray, conducting: np.ndarray, rest: float) -> Float[np.ndarray, "t m m"]:
