@@ -181,3 +181,17 @@ def test_settings_of_seq2seq():
         Seq2SeqSettings(inputs=("v", "w"))
     with pytest.raises(InputError, match="multiple of 4 pixels"):
         Seq2Seq.random(0, TINY, pixels=10, n_electrodes=1, scale=1.0)
+
+
+def test_the_adjoint_of_central_differences():
+    """<D x, y> = <x, D^T y> where y is 0 at the border."""
+    from einthoven.surrogate.lead_field_net import _central, _central_adjoint
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((1, 6, 7)), np.zeros((1, 6, 7))
+    y[:, 1:-1, 1:-1] = rng.standard_normal((1, 4, 5))
+    for axis in (1, 2):
+        assert float((np.asarray(_central(x, axis)) * y).sum()) == pytest.approx(
+            float((x * np.asarray(_central_adjoint(y, axis))).sum()), rel=1e-4
+        )
+    assert np.asarray(_central(np.arange(6.0)[None, :, None] * np.ones((1, 6, 2)), 1))[0, 2, 0] == pytest.approx(1.0)
