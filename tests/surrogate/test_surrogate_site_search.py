@@ -17,13 +17,18 @@ def search(net: SlownessNet | None = None, condition: str = "healthy") -> SiteSe
     return SiteSearch(net, data.tissue(), leads, ecg, recipe().membrane)
 
 
-def test_the_site_is_found():
-    told = []
-    found = search().find(progress=lambda *a: told.append(a))
-    assert np.linalg.norm(found.site - sheet("healthy").sites[0]) < 1.0
-    assert abs(found.onset) < 3.0
-    assert found.misfit < 0.2
-    assert found.activation.shape == (search().tissue.n_nodes,)
+def test_the_site_of_its_own_ecg_is_found():
+    """On so small a sheet with three electrodes the simulated ECG is explained by more than one site."""
+    from dataclasses import replace
+
+    told, site = [], np.array([5.3, 10.8])
+    s = search()
+    own = s._model().ecg(s._at(s._model(), site, 2.0).activation)
+    found = replace(s, ecg=own).find(progress=lambda *a: told.append(a))
+    assert np.linalg.norm(found.site - site) < 0.2
+    assert found.onset == pytest.approx(2.0, abs=0.3)
+    assert found.misfit < 0.02
+    assert found.activation.shape == (s.tissue.n_nodes,)
     assert told[-1] == ("refining", 3, 3)
 
 
@@ -34,9 +39,10 @@ def test_gradients_match_finite_differences():
     begins, fixed = float(here.onsets[0]) - 1.7, corrections(s.net, here)
     value, gradient = s._cost(model, here, fixed, x, begins)
     assert value > 0.01
-    for k, step in enumerate((1e-3, 1e-3, 1e-3)):
+    step = 1e-4  # larger ones change which nodes start with the time of the straight way
+    for k in range(3):
         ends = [s._cost(model, here, fixed, x + sign * step * np.eye(3)[k], begins)[0] for sign in (1, -1)]
-        assert gradient[k] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.02, abs=1e-4)
+        assert gradient[k] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=0.01)
 
 
 def test_leads_must_be_those_of_the_ecg():
