@@ -73,8 +73,9 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path):
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     train(Line(), start(), ITEMS, ITEMS, Course(1, 4), folder=tmp_path)
-    with pytest.raises(InputError, match="is of another training"):
-        train(Line(), start(), ITEMS, ITEMS, Course(1, 5), folder=tmp_path)
+    for course, identity in ((Course(1, 5), ""), (Course(1, 4), "other sheets")):
+        with pytest.raises(InputError, match="is of another training"):
+            train(Line(), start(), ITEMS, ITEMS, course, folder=tmp_path, identity=identity)
 
 
 def test_what_cannot_be_trained():

@@ -15,6 +15,7 @@ from einthoven.core.progress import Progress, silent
 from einthoven.studies.output import SEAL, make_folder, plain, staged, without_none, write_json, write_rows
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.sheet_sets import SheetSet, read_sheet
+from einthoven.studies.store import cell_key
 from einthoven.surrogate.baselines import FrameRidge, movie_baselines, tissue_baselines
 from einthoven.surrogate.configuration import Configuration
 from einthoven.surrogate.limits import Limits, sheet_error
@@ -90,7 +91,7 @@ def write_training(
     training = (read_sheet(sheets.folder, c) for c in cells)
     surrogate, trained = train_surrogate(
         configuration, origin_of(sheets), training, sheets.sheets("validation"), seed=seed,
-        folder=folder / "checkpoints", progress=progress,
+        folder=folder / "checkpoints", identity=_identity(configuration, sheets, cells), progress=progress,
     )  # fmt: skip
     recipe = sheets.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     best = max(trained.history, key=lambda row: row["score"])
@@ -114,6 +115,12 @@ def write_training(
         write_json(stage / SEAL, summary_row)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return TrainingResult(surrogate, trained.history, card)
+
+
+def _identity(configuration: Configuration, sheets: SheetSet, cells: Sequence[Any]) -> str:
+    """Of a training: its configuration and its sheets."""
+    validation = sheets.cells("validation")
+    return cell_key({"configuration": configuration.model_dump(mode="json"), "sheets": [*cells, *validation]})
 
 
 def limits_of(surrogate: Surrogate, sheets: SheetSet, cells: Sequence[Any], progress: Progress = silent) -> Limits:
@@ -217,20 +224,24 @@ class Evaluation:
 
 
 def baselines(sheets: SheetSet) -> list[Predictor]:
-    """All baselines for a set; ridge regression is fitted to its training part."""
+    """All baselines for a set; ridge regression is fitted to its training part, where it has a validation part too."""
     recipe = sheets.recipe
+    pixels = [p for p in PIXELS if _fits(p, recipe.movie_spacing) and _fits(recipe.size, p)] or [recipe.movie_spacing]
     found = []
-    for pixel in PIXELS:
-        whole = abs(pixel / recipe.movie_spacing - round(pixel / recipe.movie_spacing)) < 1e-6
-        if not whole or round(pixel / recipe.movie_spacing) < 1 or recipe.size % pixel:
-            continue
+    for pixel in pixels:
         found += [Predictor(n, f, True, False) for n, f in movie_baselines(recipe.membrane, pixel).items()]
     found += [Predictor(n, f, False, False) for n, f in tissue_baselines(recipe.membrane).items()]
     n = len(recipe.electrodes.fixed)
-    if n:
-        ridge = FrameRidge.fit(sheets.sheets("training"), sheets.sheets("validation"), pixel=2.0, n_electrodes=n)
-        found.append(Predictor("ridge regression of frames, 2 mm", ridge.predict, True, True))
+    if n and sheets.cells("validation"):
+        pixel = pixels[-1]
+        ridge = FrameRidge.fit(sheets.sheets("training"), sheets.sheets("validation"), pixel=pixel, n_electrodes=n)
+        found.append(Predictor(f"ridge regression of frames, {pixel:g} mm", ridge.predict, True, True))
     return found
+
+
+def _fits(whole: float, part: float) -> bool:
+    """Whether a length is a whole number of parts, one or more."""
+    return round(whole / part) >= 1 and abs(whole / part - round(whole / part)) < 1e-6
 
 
 def shown_name(weights: str) -> str:

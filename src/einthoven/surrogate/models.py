@@ -141,6 +141,7 @@ def train_surrogate(
     *,
     seed: int = 0,
     folder: Path | None = None,
+    identity: str = "",
     progress: Progress = silent,
 ) -> tuple[Surrogate, Trained]:
     """Train a surrogate; the model of the best epoch, and one row per epoch.
@@ -155,8 +156,8 @@ def train_surrogate(
         Sheets; read once.
     seed
         Of weights and order.
-    folder
-        For checkpoints.
+    folder, identity
+        For checkpoints, and whose they are (`einthoven.surrogate.training.train`).
     progress
         Told about steps.
     """
@@ -175,7 +176,7 @@ def train_surrogate(
         plain = TissueEcg(None, origin.membrane)
         items = [[(plain.front(s), s.tissue().take(s.activation)) for s in part] for part in (training, validation)]
         net, learner = _slowness_net(c, origin, seed), FrontLearner()
-    trained = train(learner, net, *items, course, folder=folder, progress=progress)  # type: ignore[arg-type]
+    trained = train(learner, net, *items, course, folder=folder, identity=identity, progress=progress)  # type: ignore[arg-type]
     return surrogate_of(c, origin, trained.model), trained
 
 

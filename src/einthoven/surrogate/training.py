@@ -90,6 +90,7 @@ def train(
     course: Course,
     *,
     folder: Path | None = None,
+    identity: str = "",
     progress: Progress = silent,
 ) -> Trained:
     """Train a model.
@@ -107,6 +108,8 @@ def train(
     folder
         For checkpoints, one after every epoch: an interrupted training goes on from there and ends with the same
         weights. None: no checkpoints.
+    identity
+        Of model and sheets: a checkpoint of another identity is refused.
     progress
         Told after every step; the remark holds loss and score.
 
@@ -119,7 +122,7 @@ def train(
     """
     if not training or not validation:
         raise InputError("training: there must be sheets to train on and sheets to validate on.")
-    run = _Run(learner, model, course, len(training))
+    run = _Run(learner, model, course, len(training), identity)
     run.restore(folder)
     while run.epoch < course.epochs:
         begun = time.perf_counter()
@@ -133,8 +136,8 @@ def train(
 class _Run(Generic[Item]):
     """Where a training stands."""
 
-    def __init__(self, learner: Learner[Item], model: Any, course: Course, n: int):
-        self.learner, self.course = learner, course
+    def __init__(self, learner: Learner[Item], model: Any, course: Course, n: int, identity: str):
+        self.learner, self.course, self.identity = learner, course, identity
         self.per_epoch = -(-n // course.batch)
         steps = course.epochs * self.per_epoch
         warm = max(1, round(WARM_UP * steps))
@@ -184,7 +187,7 @@ class _Run(Generic[Item]):
             return
         folder.mkdir(parents=True, exist_ok=True)
         state = {"model": self.model, "best": self.best, "optimizer": self.state}
-        card = {"course": asdict(self.course), "epoch": self.epoch, "history": self.history}
+        card = {"course": asdict(self.course), "identity": self.identity, "epoch": self.epoch, "history": self.history}
         save_weights(folder / "checkpoint.npz", state, card)
 
     def restore(self, folder: Path | None) -> None:
@@ -193,9 +196,11 @@ class _Run(Generic[Item]):
         if path is None or not path.is_file():
             return
         weights = load_weights(path)
-        if weights.card["course"] != json.loads(json.dumps(asdict(self.course))):
+        same_course = weights.card["course"] == json.loads(json.dumps(asdict(self.course)))
+        if not same_course or weights.card["identity"] != self.identity:
             raise InputError(
-                f"{path}: is of another training ({weights.card['course']}); remove it or choose another folder."
+                f"{path}: is of another training ({weights.card['course']}, other settings or sheets); remove it or "
+                "choose another folder."
             )
         state = restored({"model": self.model, "best": self.best, "optimizer": self.state}, weights.arrays, path)
         self.model, self.best, self.state = state["model"], state["best"], state["optimizer"]
