@@ -82,6 +82,10 @@ def test_an_evaluation_with_baselines_and_page(sheets, trained, tmp_path):
     assert mine["flagged"] <= 1
     assert 0 <= mine["below"] <= 1
     assert "below" not in best
+    data = next(sheets.sheets("test", "healthy"))
+    late = np.nanmean(np.abs(trained[1].surrogate.activation(data) - data.tissue().take(data.activation)))
+    healthy = next(row for row in table if row["predictor"] == "mine" and row["condition"] == "healthy")
+    assert healthy["activation_error_ms"] == pytest.approx(late)
     ridge = next(row for row in table if row["predictor"].startswith("ridge"))
     assert ridge["n"] == 2
 

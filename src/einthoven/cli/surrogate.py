@@ -22,6 +22,7 @@ COLUMNS = {
     "correlation": "corr",
     "amplitude_ratio": "amplitude",
     "peak_time_error": "peak ms",
+    "activation_error_ms": "LAT ms",
     "milliseconds": "ms",
     "flagged": "flagged",
     "below": "in bound",

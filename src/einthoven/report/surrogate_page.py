@@ -25,6 +25,7 @@ COLUMNS = {
     "correlation": ("correlation", 4),
     "amplitude_ratio": ("amplitude ratio", 3),
     "peak_time_error": ("peak error, ms", 1),
+    "activation_error_ms": ("activation error, ms", 2),
     "milliseconds": ("ms per sheet", 1),
     "flagged": ("flagged", 2),
     "below": ("error within its bound", 2),

@@ -19,7 +19,15 @@ from einthoven.studies.store import cell_key
 from einthoven.surrogate.baselines import FrameRidge, movie_baselines, tissue_baselines
 from einthoven.surrogate.configuration import Configuration
 from einthoven.surrogate.limits import Limits, sheet_error
-from einthoven.surrogate.models import Origin, Surrogate, n_parameters, save_surrogate, statistics, train_surrogate
+from einthoven.surrogate.models import (
+    Origin,
+    Surrogate,
+    TissueEcg,
+    n_parameters,
+    save_surrogate,
+    statistics,
+    train_surrogate,
+)
 from einthoven.surrogate.scores import ecg_scores, summary
 from einthoven.surrogate.sheets import SheetData
 
@@ -185,6 +193,8 @@ class Predictor:
     limits
         From a sheet to the distance from the training data (above 1: unfamiliar) and the bound of the error; None:
         it says nothing.
+    activation
+        From a sheet to the activation times at its nodes, ms; None: it gives none.
     """
 
     name: str
@@ -192,6 +202,7 @@ class Predictor:
     sees_movie: bool
     learned: bool
     limits: Callable[[SheetData], tuple[float, float]] | None = None
+    activation: Callable[[SheetData], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -259,7 +270,9 @@ def as_predictor(name: str, surrogate: Surrogate, card: Mapping[str, Any] | None
         numbers = statistics(surrogate, sheet)
         return known.judge(numbers).distance, known.bound(numbers)
 
-    return Predictor(name, surrogate.predict, surrogate.sees_movie, True, None if known is None else limits)
+    activation = surrogate.activation if isinstance(surrogate, TissueEcg) else None
+    said = None if known is None else limits
+    return Predictor(name, surrogate.predict, surrogate.sees_movie, True, said, activation)
 
 
 def external(path: Path) -> Predictor:
@@ -355,6 +368,9 @@ def _scored(predictor: Predictor, sheet: SheetData, kept: dict[str, list[dict[st
     if predictor.limits is not None:
         distance, bound = predictor.limits(sheet)
         shared |= {"distance": distance, "flagged": distance > 1, "bound": bound, "below": shared["error"] <= bound}
+    if predictor.activation is not None:
+        late = np.abs(predictor.activation(sheet) - sheet.tissue().take(sheet.activation))
+        shared["activation_error_ms"] = float(np.nanmean(late))
     example = {"predictor": predictor.name, "condition": sheet.condition, "number": sheet.number, "times": times}
     example |= {"true": true[0], "predicted": found[0], "r2": float(scores["r2"][0])}
     kept.setdefault(predictor.name, []).append(example)
@@ -377,7 +393,8 @@ def tabulated(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
             part = [row for row in own if condition in ("all", row["condition"])]
             first = [row["r2"] for row in part if row["electrode"] == 0]
             once = [row for row in part if row["electrode"] == 0]
-            said = {k: float(np.mean([row[k] for row in once])) for k in ("flagged", "below") if k in once[0]}
+            shares = ("flagged", "below", "activation_error_ms")
+            said = {k: float(np.mean([row[k] for row in once])) for k in shares if k in once[0]}
             table.append(
                 {
                     "predictor": name,
