@@ -26,6 +26,7 @@ from einthoven.inverse.physics.solver import Imaged
 from einthoven.inverse.physics.spread import coverage, laplace
 from einthoven.inverse.physics.strong import FocalImage
 from einthoven.inverse.registry import METHODS, make_rule, make_solver
+from einthoven.io.ready_files import ready_text, ready_titles
 from einthoven.studies.bench_cases import CASES, GEOMETRIES, REFERENCES, BenchCase, BenchData, bench_data
 from einthoven.studies.memory import PeakMemory
 from einthoven.studies.store import CellResult, Config, ResultsStore, Sweep, run_cells
@@ -90,8 +91,7 @@ class BenchStudy(BaseModel):
 
 def ready_benches() -> dict[str, str]:
     """Names and titles of the studies that come with the package."""
-    files = sorted(_folder().iterdir(), key=lambda f: f.name)
-    return {f.name.removesuffix(".toml"): tomllib.loads(f.read_text(encoding="utf-8"))["title"] for f in files}
+    return ready_titles(_folder())
 
 
 def _folder() -> Any:
@@ -106,16 +106,7 @@ def bench_text(text: str | Path) -> str:
     InputError
         If there is none, or it cannot be read.
     """
-    path = Path(text)
-    ready = _folder() / f"{text}.toml"
-    if path.suffix != ".toml" and not ready.is_file():
-        raise InputError(f"{text}: no such study; give a TOML file, or one of: {', '.join(ready_benches())}.")
-    try:
-        return (ready if path.suffix != ".toml" else path).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise FileFormatError(path, "is no text in UTF-8.") from None
-    except OSError as problem:
-        raise InputError(f"{text}: cannot be read ({problem.strerror}).") from None
+    return ready_text(text, _folder(), "study")
 
 
 def load_bench(text: str | Path) -> BenchStudy:

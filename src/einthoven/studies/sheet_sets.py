@@ -24,6 +24,7 @@ from einthoven.core import FileFormatError, InputError
 from einthoven.core.errors import some
 from einthoven.core.progress import Progress, silent
 from einthoven.io.atomic import replacing
+from einthoven.io.ready_files import ready_text, ready_titles
 from einthoven.studies.output import make_folder
 from einthoven.studies.store import Cell, CellResult, Config, ResultsStore, Sweep, run_cells
 from einthoven.surrogate.recipe import SPLITS, Condition, SheetRecipe, split_of
@@ -47,8 +48,7 @@ _SHARED = ("size", "spacing", "dt", "membrane", "t_end", "ecg_every", "movie_eve
 
 def ready_recipes() -> dict[str, str]:
     """Names and titles of the recipes that come with the package."""
-    files = sorted(_folder().iterdir(), key=lambda f: f.name)
-    return {f.name.removesuffix(".toml"): tomllib.loads(f.read_text(encoding="utf-8"))["title"] for f in files}
+    return ready_titles(_folder())
 
 
 def _folder() -> Any:
@@ -63,15 +63,7 @@ def recipe_text(text: str | Path) -> str:
     InputError
         If there is none, or it cannot be read.
     """
-    path, ready = Path(text), _folder() / f"{text}.toml"
-    if path.suffix != ".toml" and not ready.is_file():
-        raise InputError(f"{text}: no such recipe; give a TOML file, or one of: {', '.join(ready_recipes())}.")
-    try:
-        return (ready if path.suffix != ".toml" else path).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise FileFormatError(path, "is no text in UTF-8.") from None
-    except OSError as problem:
-        raise InputError(f"{text}: cannot be read ({problem.strerror}).") from None
+    return ready_text(text, _folder(), "recipe")
 
 
 def load_recipe(text: str | Path) -> SheetRecipe:

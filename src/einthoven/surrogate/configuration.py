@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from einthoven.core import FileFormatError, InputError
+from einthoven.io.ready_files import ready_text, ready_titles
 from einthoven.surrogate.training import Course
 
 ModelName = Literal["seq2seq", "lead-field-net", "neural-eikonal"]
@@ -72,9 +73,7 @@ class Configuration(BaseModel):
 
 def configurations() -> dict[str, str]:
     """Names and titles of the configurations that come with the package."""
-    files = sorted(_folder().iterdir(), key=lambda f: f.name)
-    toml = [f for f in files if f.name.endswith(".toml")]
-    return {f.name.removesuffix(".toml"): tomllib.loads(f.read_text(encoding="utf-8"))["title"] for f in toml}
+    return ready_titles(_folder())
 
 
 def load_configuration(text: str | Path) -> Configuration:
@@ -85,16 +84,11 @@ def load_configuration(text: str | Path) -> Configuration:
     InputError
         If there is none, or for what is wrong in it.
     """
-    path, ready = Path(text), _folder() / f"{text}.toml"
-    if path.suffix != ".toml" and not ready.is_file():
-        raise InputError(f"{text}: no such surrogate; give a TOML file, or one of: {', '.join(configurations())}.")
+    content = ready_text(text, _folder(), "surrogate")
     try:
-        content = (ready if path.suffix != ".toml" else path).read_text(encoding="utf-8")
         return Configuration.model_validate(tomllib.loads(content)).checked(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except tomllib.TOMLDecodeError as problem:
         raise FileFormatError(text, f"is no TOML file ({problem}).") from None
-    except OSError as problem:
-        raise InputError(f"{text}: cannot be read ({problem.strerror}).") from None
     except ValidationError as problem:
         raise InputError(f"{text}: {_first(problem)}") from None
 
