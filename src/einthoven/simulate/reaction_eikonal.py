@@ -356,7 +356,7 @@ def _by_iteration(matrix: Any) -> Callable[[np.ndarray], np.ndarray]:
     def solve(right: np.ndarray) -> np.ndarray:
         out = np.empty_like(right)
         for k, column in enumerate(right.T):
-            out[:, k], status = cg(rows, column, x0=column / scale, rtol=1e-6, maxiter=10_000)
+            out[:, k], status = cg(rows, column, x0=column / scale, rtol=1e-11, maxiter=10_000)
             if status:
                 raise ArithmeticError("smoothing a lead field did not converge")
         return out
