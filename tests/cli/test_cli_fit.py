@@ -64,6 +64,7 @@ def fitted(einthoven, handmade, once, tmp_path):
     return tmp_path / "out", outcome.out
 
 
+@pytest.mark.long
 def test_fit_writes_and_prints_what_it_promises(fitted):
     out, printed = fitted
     for words in ("misfit", "onset ms", "Conduction velocity: wall ", "activation times are uncertain by"):

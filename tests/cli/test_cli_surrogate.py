@@ -43,12 +43,17 @@ def test_generate(einthoven, tmp_path):
 def test_train_evaluate_predict(einthoven, sheet_folder, tmp_path):
     (tmp_path / "tiny.toml").write_text(TINY)
     trained = einthoven(
-        "surrogate", "train", tmp_path / "tiny.toml", sheet_folder, "--out", tmp_path / "mine", "--sheets", 4
-    )
+        "surrogate", "train", tmp_path / "tiny.toml", sheet_folder, "--out", tmp_path / "mine", "--sheets", 4,
+        "--score-on", sheet_folder,
+    )  # fmt: skip
     assert trained.code == 0, trained.err
     assert "neural-eikonal: " in trained.out
     assert "4 sheets" in trained.out
     weights = tmp_path / "mine" / "weights.npz"
+    card = einthoven("surrogate", "card", weights)
+    assert card.code == 0, card.err
+    assert card.out.startswith("# mine")
+    assert "--sheets 4 --score-on out/recipe:test" in card.out
     scored = einthoven(
         "surrogate", "evaluate", sheet_folder, "--weights", weights, "--no-baselines", "--out", tmp_path / "s", "--json"
     )
@@ -102,6 +107,8 @@ def test_predict_a_picture(einthoven, sheet_folder, tmp_path):
         (["generate", "nothing", "--out", "x"], "no such recipe"),
         (["train"], "name a surrogate and a set"),
         (["train", "seq2seq", ".", "--out", "x"], "holds no set of sheets"),
+        (["train", "seq2seq", ".", "--score-on", "there", "--out", "x"], "there: holds no set of sheets"),
+        (["card", "nothing"], "no such weights"),
         (["evaluate", ".", "--out", "x"], "holds no set of sheets"),
         (["predict", "nothing", ".", "--out", "x"], "no such weights"),
     ],

@@ -29,7 +29,8 @@ def angles(tissue: Tissue, heart: Ventricles, chosen: np.ndarray, center: tuple[
     return np.degrees(np.arctan(fibers[:, 2] / around))
 
 
-@pytest.mark.parametrize("spacing", [1.0, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.long
+@pytest.mark.parametrize("spacing", [1.0, 0.5])
 def test_cells_fill_the_muscle(heart, spacing):
     """Against the volume enclosed by the closed heart surface (196.6 ml) and a direct look at every cell."""
     grid, nodes = muscle_cells(heart, spacing)

@@ -9,8 +9,8 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
-#: Take a minute or more even as a smoke run.
-LONG = ("demo", "fit_ecg")
+#: Take ten seconds or more even as a smoke run.
+LONG = ("demo", "eikonal_sheet", "fibrosis_and_ecg", "fit_conductivity", "fit_ecg")
 
 CASES = [pytest.param(e, id=e.stem, marks=[pytest.mark.long] if e.stem in LONG else []) for e in EXAMPLES]
 

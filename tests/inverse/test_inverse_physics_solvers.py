@@ -93,6 +93,7 @@ def test_result_is_consistent(method, images):
     assert images[method].v.shape == found.estimate.values.shape
 
 
+@pytest.mark.long
 @every_method
 def test_diagnostics_are_those_of_the_result(method, images):
     image = images[method]

@@ -60,6 +60,7 @@ def test_samples_have_the_spread_of_the_exact_posterior():
     assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.95
 
 
+@pytest.mark.long
 def test_the_precision_is_that_of_the_cost():
     """Half the misfit squared is the cost, so that its derivative is the cost's."""
     image = imaged()

@@ -339,7 +339,7 @@ def test_gradients_on_a_surface_match_central_differences():
     np.testing.assert_allclose(found, central(output, factor, direction), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "name"),
     [
@@ -371,7 +371,7 @@ def test_gradients_of_smoothed_membranes_match_differences_of_the_smoothed_membr
         np.testing.assert_allclose(along(gradient, direction), expected, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["godunov-heun", "strang"])
 def test_gradients_of_other_schemes_match_central_differences(scheme):
     tissue, model = strand(), AlievPanfilov1996(time_unit=2.0)
@@ -465,7 +465,7 @@ def compiled_gradient(t_end: float, levels: int):
     return jax.jit(jax.grad(loss)).lower(np.ones(tissue.n_nodes)).compile()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_is_bounded_and_the_gradient_does_not_depend_on_it():
     """16 times the steps: 16 times the memory without checkpoints, about 4 times with two levels, less with three."""
     few, many = ({m: compiled_gradient(t, m) for m in (0, 2, 3)} for t in (20.0, 320.0))
@@ -491,6 +491,7 @@ class Counting(AlievPanfilov1996):
 TRACES: list[int] = []
 
 
+@pytest.mark.long
 def test_one_trace_serves_all_values_and_any_number_of_steps():
     tissue = strand()
     counts = []
@@ -520,6 +521,7 @@ def test_one_trace_serves_all_values_and_any_number_of_steps():
     assert counts[0] == counts[1] <= 4
 
 
+@pytest.mark.long
 def test_ensembles_by_vmap_equal_a_loop():
     tissue = patchy_sheet()
     run = DifferentiableMonodomain(Monodomain(tissue, AlievPanfilov1996()), dt=DT, t_end=7.0)
@@ -541,6 +543,7 @@ def test_ensembles_by_vmap_equal_a_loop():
             np.testing.assert_allclose(a[k], b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.long
 def test_single_precision_needs_no_64_bit_mode():
     tissue, model = patchy_sheet(), AlievPanfilov1996(time_unit=1.0)
     currents = Currents.of(corner(tissue), tissue)
@@ -562,7 +565,7 @@ def test_single_precision_needs_no_64_bit_mode():
     np.testing.assert_allclose(gradient, slope, atol=2e-4 * np.abs(slope).max())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_code_of_the_page_runs_and_says_what_the_page_says():
     page = Path(__file__).parents[2] / "docs" / "concepts" / "gradients.md"
     names: dict = {}

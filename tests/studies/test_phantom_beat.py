@@ -85,14 +85,14 @@ def test_durations_grow_shorter_towards_the_epicardium(phantom):
 # -- activation --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_cell_is_activated_within_80_to_95_ms(upstroke):
     times = upstroke.data["activation"].values[0]
     assert np.isfinite(times).all()
     assert 80 < np.ptp(times) < 95
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_activation_runs_from_endocardium_to_epicardium_and_to_the_base(upstroke):
     times, tissue = upstroke.data["activation"].values[0], upstroke.tissue
     depth, height = tissue.label("transmural"), tissue.label("apicobasal")
@@ -103,7 +103,7 @@ def test_activation_runs_from_endocardium_to_epicardium_and_to_the_base(upstroke
     assert height[times < np.percentile(times, 5)].mean() < 0.75
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_activation_starts_at_the_early_sites(upstroke):
     times, points = upstroke.data["activation"].values[0], upstroke.tissue.points
     assert len(upstroke.protocol) == len(DURRER_SITES)
@@ -132,7 +132,7 @@ def t_wave(leads: Recording, name: str) -> float:
     return float(wave[np.abs(wave).argmax()])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_qrs_lasts_70_to_110_ms(leads):
     """From the first to the last frame in which the leads together are steeper than 5 % of their steepest frame."""
     slope = np.sqrt((np.gradient(leads.window(0.0, 240.0).values, axis=1) ** 2).mean(axis=0))
@@ -141,7 +141,7 @@ def test_qrs_lasts_70_to_110_ms(leads):
     assert 70 < active[-1] - active[0] < 110
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_amplitudes_are_of_the_order_of_a_millivolt(leads):
     largest = {name: np.abs(qrs(leads, name)).max() for name in leads.sites}
     assert 0.5 < max(largest[name] for name in LIMBS) < 2.0
@@ -149,7 +149,7 @@ def test_amplitudes_are_of_the_order_of_a_millivolt(leads):
     assert min(largest.values()) > 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_v1_is_rs_and_the_transition_lies_between_v3_and_v4(leads):
     v1 = qrs(leads, "V1")
     assert v1.max() > 0.1  # an r ...
@@ -169,7 +169,7 @@ STATED = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_amplitudes_are_those_that_are_stated(leads):
     """Torso, lungs and blood all count: each lead within 4 % of the largest of its two and 0.01 mV."""
     for name, (r, s) in STATED.items():
@@ -177,7 +177,7 @@ def test_amplitudes_are_those_that_are_stated(leads):
         assert found == pytest.approx((r, s), abs=0.01 + 0.04 * max(r, s)), name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_amplitudes_are_within_limits_of_adults(leads):
     """Voltage limits of Romhilt and Estes, Sokolow and Lyon, Cornell; no low voltage."""
     r, s = ({name: sign(qrs(leads, name)) for name in leads.sites} for sign in (np.max, lambda v: -v.min()))
@@ -188,7 +188,7 @@ def test_amplitudes_are_within_limits_of_adults(leads):
     assert max(r[name] + s[name] for name in LIMBS) > 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_limb_leads_show_a_normal_axis(leads):
     for name in ("I", "II"):
         assert qrs(leads, name).max() > -1.5 * qrs(leads, name).min()
@@ -197,14 +197,14 @@ def test_limb_leads_show_a_normal_axis(leads):
     assert -30 < np.degrees(np.arctan2(2 * area["aVF"] / np.sqrt(3), area["I"])) < 90
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_t_is_upright_in_the_left_and_inferior_leads(leads):
     for name in ("I", "II", "V4", "V5", "V6"):
         assert 0.1 < t_wave(leads, name) < 0.8
     assert t_wave(leads, "aVR") < -0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_st_segment_and_end_are_flat(leads):
     """Neither the plateaus nor the rest leave a current of injury."""
     assert np.abs(leads.window(140.0, 160.0).values).max() < 0.1
@@ -215,7 +215,7 @@ def test_st_segment_and_end_are_flat(leads):
 # -- the case ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_case_is_whole(case, phantom):
     check_case(case)
     assert case.recording.reference == "average"
@@ -233,7 +233,7 @@ def test_case_is_whole(case, phantom):
     assert np.abs(case.recording.window(0.0, 30.0).values).max() < 0.06
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_truth_explains_the_data_through_another_operator(case):
     """The case's own coarse operator maps the truth to the data but for noise and discretization: no inverse crime."""
     operator = transfer(case.source("hsp").surface, case.conductor, case.electrodes)
@@ -245,7 +245,7 @@ def test_truth_explains_the_data_through_another_operator(case):
     assert Phantom(FINE).torso.n_points > 1.2 * case.conductor.skin.n_points
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_noise_is_seeded(case):
     same, other = phantom_case(120), phantom_case(120, seed=2)
     clean = phantom_case(120, noise=0.0)
@@ -257,7 +257,7 @@ def test_noise_is_seeded(case):
     assert "10 uV (seed 1)" in case.info["notes"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_simulation_gives_the_same_bits(phantom):
     beat = VolumeBeat(phantom, spacing=2.0, duration=60.0)
     one, two = beat(phantom.heart), beat(phantom.heart)
@@ -266,7 +266,7 @@ def test_a_second_simulation_gives_the_same_bits(phantom):
     assert np.array_equal(one.values[:, :41], np.repeat(one.values[:, :1], 41, axis=1))  # rest until the onset
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_beat_takes_the_simulated_ones_place():
     """Any function from a closed heart surface to its transmembrane potentials."""
 
@@ -280,7 +280,7 @@ def test_another_beat_takes_the_simulated_ones_place():
     assert "Beat given by its caller" in case.info["notes"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_beat_of_ones_own_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("EINTHOVEN_CACHE_DIR", str(tmp_path))
 

@@ -38,12 +38,14 @@ def test_a_normal_beat_is_one(heart, onsets):
     assert lead["II"][200:].max() > 0.1  # T upright
 
 
+@pytest.mark.long
 def test_faster_conduction_makes_a_shorter_qrs(heart, onsets):
     places = heart.places(DURRER_SITES)
     times = [np.ptp(heart.model.beat(places, onsets, (c * 0.4, c * 1.3)).arrival.times) for c in (1.0, 1.25)]
     assert times[0] > times[1] > 0.75 * times[0]
 
 
+@pytest.mark.long
 def test_the_jacobian_is_that_of_the_whole_chain(heart, onsets):
     rng = np.random.default_rng(5)
     places = heart.places(DURRER_SITES) + rng.uniform(-0.2, 0.2, (len(onsets), 3))
@@ -66,6 +68,7 @@ def test_the_jacobian_is_that_of_the_whole_chain(heart, onsets):
         assert slope == pytest.approx(np.einsum("p,plt,lt->", way, jacobian, weights), rel=2e-4)
 
 
+@pytest.mark.long
 def test_backward_and_forward_agree_through_the_whole_chain(heart, onsets):
     rng, model = np.random.default_rng(6), heart.model
     places, weights = heart.places(DURRER_SITES), rng.normal(size=(12, 401))

@@ -49,6 +49,7 @@ def test_a_plane_front_runs_at_the_stated_speed():
     )
 
 
+@pytest.mark.long
 def test_the_wave_starts_at_its_site_and_reaches_every_node(heart):
     beat = SurfaceBeat(duration=400.0)
     run = simulate(beat.monodomain(heart), beat.protocol(heart), 400.0, dt=beat.dt, keep=[Activation()])
@@ -101,7 +102,7 @@ def test_the_limit_is_where_the_mesh_begins_to_matter():
     assert strand_speed(RESOLVED / 25) == 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_case_is_whole(case):
     check_case(case)
     heart, source = Phantom().heart, case.source("hsp")
@@ -115,7 +116,7 @@ def test_case_is_whole(case):
     assert "plane front 0.62 mm/ms" in case.info["notes"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_truth_and_data_come_from_a_finer_mesh_and_another_operator(case):
     """The case's own operator explains the data but for noise and discretization."""
     assert Phantom(FINE).heart.n_points > 1.4 * case.source().surface.n_points
@@ -131,7 +132,7 @@ def test_truth_and_data_come_from_a_finer_mesh_and_another_operator(case):
     assert not np.array_equal(phantom_surface_case(seed=2).recording.values, case.recording.values)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_cases_from_the_cache_are_those_that_were_computed(tmp_path, monkeypatch):
     monkeypatch.setenv("EINTHOVEN_CACHE_DIR", str(tmp_path))
     small = Phantom(Resolution(torso=40.0, lungs=30.0, heart=9.0, envelope=12.0, blood=14.0))

@@ -75,6 +75,7 @@ def short(monkeypatch) -> None:
     monkeypatch.setattr(wave_ensemble, "STEPS", 3000)
 
 
+@pytest.mark.long
 def test_a_wave_is_found_through_all_layers(case, short):
     """Made on 3 mm, fitted on 4 mm; the truth is read from the potentials, not from the wave."""
     result = fit_case(case, QUICK)
@@ -148,6 +149,7 @@ def test_truth_is_used_where_it_covers_the_surface(case, bare):
     assert truth_activation(bare, case_muscle(bare, spacing=4.0)) is None
 
 
+@pytest.mark.long
 def test_an_interrupted_fit_goes_on(case, short, tmp_path):
     def stop(step: str, done: int, total: int) -> None:
         if step == "fits" and done == 1:

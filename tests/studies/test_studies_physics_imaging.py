@@ -62,6 +62,7 @@ def test_an_accepted_image_is_the_solvers_and_better(both):
     assert np.array_equal(good.reconstruction.estimate.values, good.physics.image.reconstruction.estimate.values)
 
 
+@pytest.mark.long
 def test_a_fallback_is_named_and_is_the_classical_answer(both):
     stre, _, hasty = both.images
     assert hasty.metrics["accepted"] is False

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from einthoven.core import FileFormatError, InputError
-from einthoven.report.surrogate_page import write_surrogate_page
+from einthoven.eikonal.conduction import Conduction
+from einthoven.report.surrogate_page import learning_figure, tissue_figure, write_surrogate_page
+from einthoven.report.training_page import write_training_page
 from einthoven.studies import surrogates as study
-from einthoven.studies.sheet_sets import SheetSet
+from einthoven.studies.sheet_sets import SheetSet, load_recipe
 from einthoven.studies.surrogate_prediction import PictureSettings, predict_picture, write_predictions
+from einthoven.surrogate.cards import card_text
 from einthoven.surrogate.configuration import configurations, load_configuration
+from einthoven.surrogate.lead_field_net import MovieEcg
 from einthoven.surrogate.limits import Limits
-from einthoven.surrogate.models import TissueEcg, load_surrogate, n_parameters, weights_path
+from einthoven.surrogate.models import TissueEcg, load_surrogate, n_parameters, packaged, weights_path
 from surrogate_cases import recipe
 
 
@@ -35,10 +39,13 @@ def small(name: str, **changes):
 def trained(sheets, tmp_path_factory):
     """A neural eikonal, hardly trained."""
     folder = tmp_path_factory.mktemp("trained") / "mine"
-    return folder, study.write_training(small("neural-eikonal"), sheets, folder, seed=3)
+    result = study.write_training(
+        small("neural-eikonal"), sheets, folder, seed=3, scored_on=[(sheets, "test")], page=write_training_page
+    )
+    return folder, result
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["seq2seq", "lead-field-net-2mm"])
 def test_movie_models_train_and_load(sheets, tmp_path, name):
     result = study.write_training(small(name, epochs=1), sheets, tmp_path / "x", limit=4)
@@ -51,7 +58,8 @@ def test_movie_models_train_and_load(sheets, tmp_path, name):
 
 def test_a_training_writes_weights_course_and_card(sheets, trained):
     folder, result = trained
-    assert sorted(p.name for p in folder.iterdir()) == ["metrics.json", "training.csv", "weights.npz"]
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == ["metrics.json", "report.html", "training.csv", "weights.npz"]
     rows = list(csv.DictReader((folder / "training.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     loaded, card = load_surrogate(folder / "weights.npz")
@@ -60,8 +68,63 @@ def test_a_training_writes_weights_course_and_card(sheets, trained):
     assert card["recipe"]["membrane"] == recipe().membrane
     assert card["parameters"] == n_parameters(loaded.net)
     assert "machine" in card
+    assert card["course"]["score"] == [float(row["score"]) for row in rows]
+    assert card["course"]["minutes"][-1] == pytest.approx(card["training_seconds"] / 60, abs=1e-3)
     data = next(sheets.sheets("test"))
     assert np.array_equal(loaded.predict(data), result.surrogate.predict(data))
+
+
+def test_a_card_tells_the_scores_that_an_evaluation_finds(sheets, trained):
+    _, result = trained
+    again = study.evaluate(sheets, [study.as_predictor("mine", result.surrogate, result.card)])
+    (group,) = result.card["scores"]
+    assert (group["set"], group["split"]) == (sheets.recipe.title, "test")
+    for told, row in zip(group["rows"], again.table, strict=True):
+        assert {k: row[k] for k in told} == told
+        assert told["r2_mean"] == row["r2_mean"]
+    text = card_text("mine", result.card)
+    assert f"| all | 6 | {group['rows'][0]['r2_mean']:.4f} |" in text
+    assert "16 sheets of the set" in text
+    assert "| density of holes |" in text
+    assert text == card_text("mine", json.loads(json.dumps(result.card)))
+    page = (trained[0] / "report.html").read_text()
+    assert page.count("<img") == 1
+    assert "Made again by" in page
+
+
+def test_the_commands_of_a_card_make_it_again(sheets):
+    own = study.commands_for(small("neural-eikonal"), sheets, seed=3, limit=4, scored_on=[(sheets, "all")])
+    assert own == [
+        "einthoven surrogate generate recipe.toml --out out/recipe",
+        "einthoven surrogate train configuration.toml out/recipe --out out/surrogate --seed 3 --sheets 4 --score-on "
+        "out/recipe:all",
+    ]
+    ready = SheetSet(sheets.folder, load_recipe("sheets-64mm"))
+    assert study.commands_for(load_configuration("seq2seq"), ready, scored_on=[(ready, "test"), (sheets, "all")]) == [
+        "einthoven surrogate generate sheets-64mm --out out/sheets-64mm",
+        "einthoven surrogate generate recipe.toml --out out/recipe",
+        "einthoven surrogate train seq2seq out/sheets-64mm --out out/seq2seq --seed 0 --score-on out/sheets-64mm:test "
+        "--score-on out/recipe:all",
+    ]
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_cards_of_the_packaged_weights_say_everything(name):
+    _, card = load_surrogate(name)
+    assert card["scores"]
+    assert card["commands"][-1].startswith(f"einthoven surrogate train {name} ")
+    assert len(card["course"]["score"]) == card["configuration"]["epochs"]
+    page = (Path(__file__).parents[2] / "docs" / "surrogate-cards.md").read_text()
+    assert card_text(name, card) in page, "einthoven surrogate card > docs/surrogate-cards.md"
+
+
+def test_r2_is_drawn_against_sheets(sheets, trained):
+    result = trained[1]
+    more = {**result.card, "training_sheets": 32}
+    predictors = [study.as_predictor(n, result.surrogate, c) for n, c in (("a", result.card), ("b", more))]
+    (axes,) = learning_figure(study.evaluate(sheets, predictors)).axes
+    (line,) = axes.get_lines()
+    assert list(line.get_xdata()) == [16, 32]
 
 
 def test_an_evaluation_with_baselines_and_page(sheets, trained, tmp_path):
@@ -77,7 +140,7 @@ def test_an_evaluation_with_baselines_and_page(sheets, trained, tmp_path):
     assert best["r2_mean"] > 0.99
     page = (tmp_path / "report.html").read_text()
     assert "no learning, 1 mm" in page
-    assert page.count("<img") == 3
+    assert page.count("<img") == 6  # all, two conditions, two kinds of examples, the course of the training
     mine = next(row for row in table if row["predictor"] == "mine")
     assert mine["flagged"] <= 1
     assert 0 <= mine["below"] <= 1
@@ -88,6 +151,21 @@ def test_an_evaluation_with_baselines_and_page(sheets, trained, tmp_path):
     assert healthy["activation_error_ms"] == pytest.approx(late)
     ridge = next(row for row in table if row["predictor"].startswith("ridge"))
     assert ridge["n"] == 2
+
+
+def test_the_tissue_that_is_read_off_a_movie_is_shown(sheets, tmp_path):
+    plain = MovieEcg(None, Conduction.of(recipe().membrane), 1.0, 0.5)
+    result = study.evaluate(sheets, [study.as_predictor("plain", plain)])
+    read, true = result.tissues["plain"]
+    cells = true.share > 0.9
+    assert np.corrcoef(read.share.ravel(), true.share.ravel())[0, 1] > 0.9
+    assert np.median(read.diffusivity[cells] / true.diffusivity[cells]) == pytest.approx(1.0, abs=0.2)
+    figure = tissue_figure(read, true)
+    assert [a.get_title() for a in figure.axes[:4]] == [
+        "D, true", "D, read", "share of cells, true", "share of cells, read",
+    ]  # fmt: skip
+    study.write_evaluation(result, tmp_path, write_surrogate_page)
+    assert "Tissue that plain reads off" in (tmp_path / "report.html").read_text()
 
 
 def test_predictions_made_elsewhere_are_scored_alike(sheets, trained, tmp_path):

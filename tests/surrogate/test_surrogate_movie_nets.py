@@ -170,6 +170,7 @@ def test_the_entropy_counts_at_first_and_not_at_the_end():
     assert last[0] == pytest.approx(last[1], rel=1e-5)
 
 
+@pytest.mark.long
 def test_seq2seq_learns():
     items = [short(k) for k in range(2)]
     found = train(FrameLearner(), frame_net(replace(TINY, width=32)), items, items, Course(110, 2, 5e-3))

@@ -83,10 +83,16 @@ def train(
     out: OutOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and order.")] = 0,
     limit: Annotated[int | None, typer.Option("--sheets", help="Train on so many sheets only.")] = None,
+    score_on: Annotated[
+        list[str] | None,
+        typer.Option(help="FOLDER or FOLDER:PART (test, all, ...) of a set: scored at the end, for the card; repeat."),
+    ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")] = True,
     list_: Annotated[bool, typer.Option("--list", help="List the configurations that come along.")] = False,
 ) -> None:
     """Train a surrogate on a set's training part; a checkpoint after every epoch, an interrupted run goes on."""
     from einthoven.core import InputError
+    from einthoven.report.training_page import write_training_page
     from einthoven.studies.sheet_sets import SheetSet
     from einthoven.studies.surrogates import write_training
     from einthoven.surrogate.configuration import configurations, load_configuration
@@ -98,11 +104,13 @@ def train(
     if model is None or sheets is None:
         raise InputError("name a surrogate and a set: einthoven surrogate train neural-eikonal out/sheets --out out/s.")
     configuration, folder = load_configuration(model), _needed(out, "surrogate")
+    parts = [_part(text) for text in score_on or ()]
     try:
         with console.progress(quiet=False) as advance:
             result = write_training(
-                configuration, SheetSet.open(sheets), folder, seed=seed, limit=limit, progress=advance
-            )
+                configuration, SheetSet.open(sheets), folder, seed=seed, limit=limit, scored_on=parts,
+                page=write_training_page if page else None, progress=advance,
+            )  # fmt: skip
     except KeyboardInterrupt:
         console.fail("interrupted; run the same command again: the epochs that were done are kept.", code=130)
     card = result.card
@@ -111,7 +119,37 @@ def train(
         f"{configuration.model}: {card['parameters']} parameters, {card['training_sheets']} sheets, "
         f"{card['training_seconds']:.0f} s; best epoch {card['best_epoch']} on validation sheets: {scores}"
     )
-    console.say(f"weights: {folder / 'weights.npz'}")
+    console.say(f"weights: {folder / 'weights.npz'}" + (f", page: {folder / 'report.html'}" if page else ""))
+
+
+def _part(text: str) -> tuple[Any, str]:
+    """A set and its part, from FOLDER:PART."""
+    from einthoven.core import InputError
+    from einthoven.studies.sheet_sets import SheetSet
+    from einthoven.surrogate.recipe import SPLITS
+
+    folder, _, split = text.rpartition(":")
+    if split not in (*SPLITS, "all"):
+        folder, split = text, "test"
+    opened = SheetSet.open(folder)
+    if not opened.cells(None if split == "all" else split):
+        raise InputError(f"--score-on {text}: has no sheets in its {split} part; ten of a condition give one.")
+    return opened, split
+
+
+@surrogate_app.command("card")
+def card(
+    weights: Annotated[
+        list[str] | None, typer.Argument(help="Trained weights: files, or names that come along; none: all of those.")
+    ] = None,
+) -> None:
+    """Print the card of trained weights: data, training, scores, limits, and the commands that make them again."""
+    from einthoven.studies.surrogates import shown_name
+    from einthoven.surrogate.cards import card_text
+    from einthoven.surrogate.models import load_surrogate, packaged
+
+    texts = [card_text(shown_name(name), load_surrogate(name)[1]) for name in weights or packaged()]
+    console.say("\n".join(texts).rstrip())
 
 
 @surrogate_app.command("evaluate")

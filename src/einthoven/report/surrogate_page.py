@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from einthoven.report.bench_page import STYLE, picture
 from einthoven.report.template import write_page_text
+from einthoven.report.training_page import course_figure
 from einthoven.studies.surrogates import Evaluation, Row
+from einthoven.surrogate.lead_field_net import PixelTissue
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,11 +51,18 @@ def write_surrogate_page(result: Evaluation, path: Path) -> Path:
     parts.append(_table([row for row in result.table if row["condition"] == "all"]))
     for condition in dict.fromkeys(row["condition"] for row in result.table if row["condition"] != "all"):
         rows = [row for row in result.table if row["condition"] == condition]
-        parts += [f"<h2>{html.escape(condition)}</h2>", _table(rows)]
+        own = [row for row in result.rows if row["condition"] == condition]
+        boxes = picture(box_figure(own), f"R2 of every predictor, {condition}")
+        parts += [f"<h2>{html.escape(condition)}</h2>", boxes, _table(rows)]
     parts.append("<h2>Predicted and true</h2>")
     for name in dict.fromkeys(e["predictor"] for e in result.examples):
         own = [e for e in result.examples if e["predictor"] == name]
         parts += [f"<h3>{html.escape(name)}</h3>", picture(example_figure(own), f"ECGs predicted by {name}")]
+        if name in result.tissues:
+            parts.append(
+                picture(tissue_figure(*result.tissues[name]), f"Tissue that {name} reads off the median movie")
+            )
+    parts += _learning(result)
     machine = result.provenance["machine"]
     told = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
     versions = ", ".join(f"{k} {v}" for k, v in result.provenance["versions"].items())
@@ -71,6 +80,36 @@ def _introduction() -> str:
         "Flagged: share of the sheets that a model calls unlike its training data; error within its bound: share of "
         "the sheets, nine of ten where they are familiar."
     )
+
+
+def _learning(result: Evaluation) -> list[str]:
+    """Courses of the trainings, and R2 against sheets where weights were trained on different numbers of them."""
+    courses = {name: card["course"] for name, card in result.cards.items() if "course" in card}
+    if not courses:
+        return []
+    parts = ["<h2>Learning</h2>", picture(course_figure(courses), "Courses of the trainings")]
+    if len({result.cards[name].get("training_sheets") for name in courses}) > 1:
+        parts.append(picture(learning_figure(result), "R2 against the number of training sheets"))
+    return parts
+
+
+def learning_figure(result: Evaluation) -> "Figure":
+    """1 - R2 against the number of training sheets, one line per model and title."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 3.0), layout="constrained")
+    axes = figure.add_subplot()
+    means = {row["predictor"]: row["r2_mean"] for row in result.table if row["condition"] == "all"}
+    groups: dict[str, list[tuple[int, float]]] = {}
+    for name, card in result.cards.items():
+        groups.setdefault(card["title"], []).append((card["training_sheets"], max(1e-6, 1 - means[name])))
+    for title, points in groups.items():
+        axes.plot(*zip(*sorted(points), strict=True), "o-", lw=1.3, ms=5, label=title)
+    axes.set(xscale="log", yscale="log", xlabel="training sheets", ylabel="1 - mean R²")
+    axes.grid(alpha=0.25, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
 
 
 def box_figure(rows: Sequence[Row]) -> "Figure":
@@ -109,6 +148,29 @@ def example_figure(examples: Sequence[dict[str, Any]]) -> "Figure":
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("mV")
     figure.axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def tissue_figure(read: PixelTissue, true: PixelTissue) -> "Figure":
+    """Diffusivity and share of cells, read off a movie and true."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.5, 2.6), layout="constrained")
+    axes = figure.subplots(1, 4)
+    low, high = np.nanquantile(true.diffusivity, (0.0, 1.0))
+    pad = 0.1 * high
+    for k, (title, maps) in enumerate((("true", true), ("read", read))):
+        d = axes[k].imshow(maps.diffusivity.T, origin="lower", vmin=max(0.0, low - pad), vmax=high + pad)
+        s = axes[2 + k].imshow(maps.share.T, origin="lower", vmin=0.0, vmax=1.0, cmap="gray")
+        axes[k].set_title(f"D, {title}", fontsize=9)
+        axes[2 + k].set_title(f"share of cells, {title}", fontsize=9)
+    for a in axes:
+        a.set_xticks([])
+        a.set_yticks([])
+        a.set_facecolor("#30343b")
+    figure.colorbar(d, ax=axes[:2], label="mm²/ms", shrink=0.9)
+    figure.colorbar(s, ax=axes[2:], shrink=0.9)
     return figure
 
 

@@ -14,10 +14,11 @@ from einthoven.core import FileFormatError, InputError
 from einthoven.core.progress import Progress, silent
 from einthoven.studies.output import SEAL, make_folder, plain, staged, without_none, write_json, write_rows
 from einthoven.studies.provenance import machine, versions
-from einthoven.studies.sheet_sets import SheetSet, read_sheet
+from einthoven.studies.sheet_sets import SheetSet, load_recipe, read_sheet, ready_recipes
 from einthoven.studies.store import cell_key
 from einthoven.surrogate.baselines import FrameRidge, movie_baselines, tissue_baselines
-from einthoven.surrogate.configuration import Configuration
+from einthoven.surrogate.configuration import Configuration, configurations, load_configuration
+from einthoven.surrogate.lead_field_net import MovieEcg, PixelTissue, true_tissue
 from einthoven.surrogate.limits import Limits, sheet_error
 from einthoven.surrogate.models import (
     Origin,
@@ -35,6 +36,12 @@ Row = dict[str, Any]
 
 #: What an evaluation writes.
 EVALUATION = ("scores.csv", "table.csv", "run.toml", "report.html", SEAL)
+
+#: What a training writes.
+TRAINING = ("weights.npz", "training.csv", "report.html", SEAL)
+
+#: What a card tells of a score.
+CARD_SCORES = ("n", "r2_mean", "r2_p05", "r2_min", "activation_error_ms", "flagged", "below")
 
 #: Pixels of the baselines that look at a movie, mm, as far as a set has them.
 PIXELS = (1.0, 2.0)
@@ -74,6 +81,8 @@ def write_training(
     *,
     seed: int = 0,
     limit: int | None = None,
+    scored_on: Sequence[tuple[SheetSet, str]] = (),
+    page: "Callable[[TrainingResult, Path], object] | None" = None,
     progress: Progress = silent,
 ) -> TrainingResult:
     """Train a surrogate on a set and write weights, course and card.
@@ -90,6 +99,10 @@ def write_training(
         Of weights and order.
     limit
         Train on the first so many sheets, taken evenly from the conditions; None: all.
+    scored_on
+        Sets and the parts of them that are scored when the training is done; the scores go into the card.
+    page
+        Writes ``report.html``; None for no page.
     progress
         Told about steps.
     """
@@ -103,7 +116,9 @@ def write_training(
     )  # fmt: skip
     recipe = sheets.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     best = max(trained.history, key=lambda row: row["score"])
-    card = {
+    card: dict[str, Any] = {
+        "configuration": configuration.model_dump(mode="json", exclude_none=True),
+        "origin": vars(origin_of(sheets)),
         "title": configuration.title,
         "recipe": recipe,
         "training_sheets": len(cells),
@@ -112,17 +127,76 @@ def write_training(
         "best_epoch": best["epoch"],
         "validation": {k: v for k, v in best.items() if k not in ("epoch", "seconds")},
         "training_seconds": sum(row["seconds"] for row in trained.history),
+        "course": course_of(trained.history),
         "limits": limits_of(surrogate, sheets, cells, progress).as_card(),
+        "commands": commands_for(configuration, sheets, seed=seed, limit=limit, scored_on=scored_on),
         "versions": versions(),
         "machine": machine(),
     }
+    card["scores"] = scores_for_card(surrogate, card, scored_on, progress)
+    result = TrainingResult(surrogate, trained.history, card)
     summary_row = {"model": configuration.model, "seconds": time.perf_counter() - begun, **best}
-    with staged(folder, owned=("weights.npz", "training.csv", SEAL)) as stage:
-        save_surrogate(stage / "weights.npz", surrogate, configuration, origin_of(sheets), plain(card))
+    with staged(folder, owned=TRAINING) as stage:
+        if page is not None:
+            page(result, stage / "report.html")
+        save_surrogate(stage / "weights.npz", surrogate, plain(card))
         write_rows(stage / "training.csv", trained.history)
         write_json(stage / SEAL, summary_row)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return TrainingResult(surrogate, trained.history, card)
+    return result
+
+
+def course_of(history: Sequence[Row]) -> dict[str, list[float]]:
+    """The course of a training for its card: minutes, loss and validation score after each epoch."""
+    minutes = np.cumsum([row["seconds"] for row in history]) / 60
+    return {
+        "minutes": [round(float(m), 3) for m in minutes],
+        "loss": [row["loss"] for row in history],
+        "score": [row["score"] for row in history],
+    }
+
+
+def scores_for_card(
+    surrogate: Surrogate, card: Mapping[str, Any], scored_on: Sequence[tuple[SheetSet, str]], progress: Progress
+) -> list[Row]:
+    """Score a surrogate on parts of sets, for its card."""
+    groups = []
+    for sheets, split in scored_on:
+        found = evaluate(sheets, [as_predictor("", surrogate, card)], split=split, progress=progress)
+        rows = [{k: row[k] for k in ("condition", *CARD_SCORES) if k in row} for row in found.table]
+        groups.append({"set": sheets.recipe.title, "split": split, "rows": rows})
+    return groups
+
+
+def commands_for(
+    configuration: Configuration,
+    sheets: SheetSet,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    scored_on: Sequence[tuple[SheetSet, str]] = (),
+) -> list[str]:
+    """The commands that train a surrogate again; what does not come with the package is named by what it is."""
+
+    def folder(s: SheetSet) -> str:
+        return "out/" + (ready_name(s.recipe, ready_recipes(), load_recipe) or "recipe")
+
+    name = ready_name(configuration, configurations(), load_configuration)
+    sets = dict.fromkeys(map(folder, [sheets, *(s for s, _ in scored_on)]))
+    made = [f"einthoven surrogate generate {_named(Path(s).name, 'recipe')} --out {s}" for s in sets]
+    options = [f"--seed {seed}", *([] if limit is None else [f"--sheets {limit}"])]
+    options += [f"--score-on {folder(s)}:{split}" for s, split in scored_on]
+    train = f"einthoven surrogate train {name or 'configuration.toml'} {folder(sheets)} --out out/{name or 'surrogate'}"
+    return [*made, " ".join([train, *options])]
+
+
+def _named(name: str, unknown: str) -> str:
+    return f"{name}.toml" if name == unknown else name
+
+
+def ready_name(thing: Any, names: Mapping[str, str], load: Callable[[str], Any]) -> str | None:
+    """Name under which something comes with the package; None if it does not."""
+    return next((name for name in names if load(name) == thing), None)
 
 
 def _identity(configuration: Configuration, sheets: SheetSet, cells: Sequence[Any]) -> str:
@@ -195,6 +269,10 @@ class Predictor:
         it says nothing.
     activation
         From a sheet to the activation times at its nodes, ms; None: it gives none.
+    card
+        Of trained weights.
+    tissue
+        From a sheet to the tissue that is read off its movie, and its own; None: it reads none.
     """
 
     name: str
@@ -203,6 +281,8 @@ class Predictor:
     learned: bool
     limits: Callable[[SheetData], tuple[float, float]] | None = None
     activation: Callable[[SheetData], np.ndarray] | None = None
+    card: Mapping[str, Any] | None = None
+    tissue: Callable[[SheetData], tuple[PixelTissue, PixelTissue]] | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +302,10 @@ class Evaluation:
     examples
         Per learned predictor (or per baseline, where there is none) its best, median and worst prediction of the first
         electrode: name, sheet, times, true and predicted ECG.
+    tissues
+        Of predictors that read a tissue off the movie, by name: the tissue read and the true one, of the median sheet.
+    cards
+        Of the trained weights among the predictors, by name.
     provenance
         Versions and machine.
     """
@@ -231,6 +315,8 @@ class Evaluation:
     rows: list[Row]
     table: list[Row]
     examples: list[dict[str, Any]]
+    tissues: dict[str, tuple[PixelTissue, PixelTissue]]
+    cards: dict[str, Mapping[str, Any]]
     provenance: dict[str, Any]
 
 
@@ -272,7 +358,12 @@ def as_predictor(name: str, surrogate: Surrogate, card: Mapping[str, Any] | None
 
     activation = surrogate.activation if isinstance(surrogate, TissueEcg) else None
     said = None if known is None else limits
-    return Predictor(name, surrogate.predict, surrogate.sees_movie, True, said, activation)
+    tissue = _tissues(surrogate) if isinstance(surrogate, MovieEcg) else None
+    return Predictor(name, surrogate.predict, surrogate.sees_movie, True, said, activation, card, tissue)
+
+
+def _tissues(model: MovieEcg) -> Callable[[SheetData], tuple[PixelTissue, PixelTissue]]:
+    return lambda sheet: (model.inferred(sheet), true_tissue(sheet, model.pixel))
 
 
 def external(path: Path) -> Predictor:
@@ -346,7 +437,24 @@ def evaluate(
     provenance = {"set": str(sheets.folder), "split": split, "versions": versions(), "machine": machine()}
     shown = [p.name for p in predictors if p.learned] or [p.name for p in predictors]
     examples = [e for name in shown for e in _examples(kept[name])]
-    return Evaluation(sheets, split, rows, tabulated(rows), examples, provenance)
+    cards = {p.name: p.card for p in predictors if p.card is not None}
+    return Evaluation(
+        sheets, split, rows, tabulated(rows), examples, _read_tissues(sheets, predictors, kept), cards, provenance
+    )
+
+
+def _read_tissues(
+    sheets: SheetSet, predictors: Sequence[Predictor], kept: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, tuple[PixelTissue, PixelTissue]]:
+    """Tissue of the median sheet, read off its movie and true."""
+    found = {}
+    for p in predictors:
+        if p.tissue is not None:
+            median = _examples(kept[p.name])[1]
+            where = (median["condition"], median["number"])
+            cells = [c for c in sheets.cells(None) if (c["condition"]["name"], c["number"]) == where]
+            found[p.name] = p.tissue(read_sheet(sheets.folder, cells[0]))
+    return found
 
 
 def _scored(predictor: Predictor, sheet: SheetData, kept: dict[str, list[dict[str, Any]]]) -> list[Row]:

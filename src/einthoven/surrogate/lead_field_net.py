@@ -284,6 +284,11 @@ class MovieEcg:
             matrix, names, electrodes.names, "vm", "egm", electrodes=electrodes, lead_matrix=np.eye(len(electrodes))
         )
 
+    def inferred(self, sheet: SheetData) -> "PixelTissue":
+        """Return the tissue that is read off a sheet's movie."""
+        seen = self.seen(sheet.coarser(self.pixel), sheet.movie_times, np.asarray(sheet.electrodes))
+        return PixelTissue(inferred_diffusivity(self.net, seen), inferred_share(self.net, seen))
+
     def predict(self, sheet: SheetData) -> Float[np.ndarray, "k t"]:
         """ECG at the movie's frames, mV."""
         movie = sheet.coarser(self.pixel)
@@ -292,6 +297,25 @@ class MovieEcg:
 
 
 _lead_fields = eqx.filter_jit(lead_fields)
+
+
+class PixelTissue(NamedTuple):
+    """Tissue in pixels: D of the cells (mm2/ms, NaN where there are none) and their share of each pixel."""
+
+    diffusivity: Float[np.ndarray, "m m"]
+    share: Float[np.ndarray, "m m"]
+
+
+def true_tissue(sheet: SheetData, pixel: float) -> PixelTissue:
+    """Return a sheet's own tissue, averaged over pixels of that edge (mm); of anisotropic D the geometric mean."""
+    d = np.asarray(sheet.diffusivity, dtype=np.float64)
+    d = d if d.ndim == 2 else np.sqrt(np.linalg.det(np.nan_to_num(d)))
+    f = round(pixel / sheet.spacing)
+    m = len(d) // f
+    blocks = np.where(sheet.conducting, np.nan_to_num(d), 0.0).reshape(m, f, m, f)
+    share = np.asarray(sheet.conducting).reshape(m, f, m, f).mean(axis=(1, 3))
+    mean = blocks.mean(axis=(1, 3)) / np.maximum(share, 1e-9)
+    return PixelTissue(np.where(share > 0, mean, np.nan), share)
 
 
 class MovieItem(NamedTuple):
@@ -307,14 +331,8 @@ def movie_item(model: MovieEcg, sheet: SheetData) -> MovieItem:
     """Prepare a sheet: maps, movie, true ECG, and the true D, averaged over each pixel's conducting cells."""
     movie = sheet.coarser(model.pixel)
     seen = model.seen(movie, sheet.movie_times, np.asarray(sheet.electrodes))
-    m = movie.shape[1]
-    d = np.asarray(sheet.diffusivity, dtype=np.float64)
-    d = d if d.ndim == 2 else np.sqrt(np.linalg.det(np.nan_to_num(d)))
-    f = len(d) // m
-    blocks = np.where(sheet.conducting, np.nan_to_num(d), 0.0).reshape(m, f, m, f)
-    share = np.asarray(sheet.conducting).reshape(m, f, m, f).mean(axis=(1, 3))
-    mean = blocks.mean(axis=(1, 3)) / np.maximum(share, 1e-9)
-    return MovieItem(seen, movie, sheet.ecg_of_frames.astype(np.float32), mean.astype(np.float32))
+    true = np.nan_to_num(true_tissue(sheet, model.pixel).diffusivity)
+    return MovieItem(seen, movie, sheet.ecg_of_frames.astype(np.float32), true.astype(np.float32))
 
 
 class MovieLearner:
@@ -353,6 +371,13 @@ def inferred_diffusivity(net: ConductanceNet | None, seen: Seen) -> Float[np.nda
     """D that the network infers, mm2/ms; NaN in holes."""
     correction = 0.0 if net is None else np.asarray(net(seen.maps))[:2].mean(axis=0)
     return np.where(np.asarray(seen.share) > 0, np.asarray(seen.diffusivity) * np.exp(2 * correction), np.nan)
+
+
+def inferred_share(net: ConductanceNet | None, seen: Seen) -> Float[np.ndarray, "m m"]:
+    """Share of cells of each pixel that the network infers; 0 in holes."""
+    correction = 0.0 if net is None else np.asarray(net(seen.maps))[3]
+    share = np.asarray(seen.share, dtype=np.float64)
+    return np.where(share > 0, np.clip(share, LEAST_SHARE, 1.0) * np.exp(correction), 0.0)
 
 
 @eqx.filter_jit

@@ -214,12 +214,9 @@ def _slowness_net(c: Configuration, origin: Origin, seed: int) -> SlownessNet:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def save_surrogate(
-    path: Path, surrogate: Surrogate, configuration: Configuration, origin: Origin, card: dict[str, Any]
-) -> None:
-    """Write a surrogate's weights; its card holds configuration, origin, and what is given."""
-    own = {"configuration": configuration.model_dump(mode="json", exclude_none=True), "origin": vars(origin)}
-    save_weights(path, surrogate.net, {**own, **card})  # type: ignore[attr-defined]
+def save_surrogate(path: Path, surrogate: Surrogate, card: dict[str, Any]) -> None:
+    """Write a surrogate's weights with its card, which holds at least ``configuration`` and ``origin``."""
+    save_weights(path, surrogate.net, card)  # type: ignore[attr-defined]
 
 
 def load_surrogate(text: str | Path) -> tuple[Surrogate, dict[str, Any]]:
