@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from einthoven.core import InputError
 from einthoven.studies import store as store_module
-from einthoven.studies.store import CellResult, DamagedCell, ResultsStore, canonical, cell_key, run_cells
+from einthoven.studies.store import CellResult, DamagedCell, ResultsStore, canonical, cell_key
+from einthoven.studies.sweep import run_cells
 
 GRID = [{"spacing": h, "size": [10, 10]} for h in (0.5, 0.25, 0.2, 0.125)]
 

@@ -153,6 +153,18 @@ def test_an_evaluation_with_baselines_and_page(sheets, trained, tmp_path):
     assert ridge["n"] == 2
 
 
+def test_sheets_of_other_cells_are_told(sheets, trained):
+    weights = str(trained[0] / "weights.npz")
+    predictor, remark = study.loaded(weights, sheets)
+    assert (predictor.name, remark) == ("mine", None)
+    other = SheetSet(sheets.folder, sheets.recipe.model_copy(update={"membrane": "mitchell-schaeffer-2003"}))
+    _, remark = study.loaded(weights, other)
+    assert remark == (
+        f"mine: was trained on cells {sheets.recipe.membrane}; the sheets are of mitchell-schaeffer-2003: it takes "
+        "their speeds and shapes"
+    )
+
+
 def test_the_tissue_that_is_read_off_a_movie_is_shown(sheets, tmp_path):
     plain = MovieEcg(None, Conduction.of(recipe().membrane), 1.0, 0.5)
     result = study.evaluate(sheets, [study.as_predictor("plain", plain)])

@@ -14,6 +14,7 @@ from einthoven.surrogate.models import (
     Origin,
     Surrogate,
     TissueEcg,
+    for_membrane,
     load_surrogate,
     save_surrogate,
     statistics,
@@ -128,3 +129,22 @@ def test_stored_weights_predict_the_same_bits(name, tmp_path):
     save_surrogate(tmp_path / "w.npz", surrogate, card)
     loaded, _ = load_surrogate(tmp_path / "w.npz")
     assert np.array_equal(loaded.predict(sheet()), surrogate.predict(sheet()))
+
+
+@pytest.mark.parametrize("name", ["neural-eikonal", "lead-field-net", "seq2seq"])
+def test_other_cells_bring_their_own_speed(name):
+    """Mitchell-Schaeffer's waves have another speed than those of the sheet's cells; a frame network knows no cells."""
+    surrogate, data = SURROGATES[name](), sheet("healthy")
+    other = for_membrane(surrogate, "mitchell-schaeffer-2003")
+    assert np.array_equal(for_membrane(other, MEMBRANE).predict(data), surrogate.predict(data))
+    if name == "seq2seq":
+        assert other is surrogate
+        return
+    ratio = Conduction.of("mitchell-schaeffer-2003").speed(0.1, 0.5) / Conduction.of(MEMBRANE).speed(0.1, 0.5)
+    assert abs(ratio - 1) > 0.05
+    if isinstance(other, TissueEcg):
+        plain, changed = (TissueEcg(None, m).activation(data) for m in (MEMBRANE, "mitchell-schaeffer-2003"))
+        assert np.ptp(plain) / np.ptp(changed) == pytest.approx(ratio, rel=0.05)
+        assert not np.array_equal(other.activation(data), surrogate.activation(data))
+    else:
+        assert not np.array_equal(other.predict(data), surrogate.predict(data))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from einthoven.cli import console
+from einthoven.cli.options import SchedulerOption, WorkersOption, workers_or
 
 if TYPE_CHECKING:
     from einthoven.studies.bench_inverse import BenchStudy
@@ -34,7 +35,8 @@ def bench_inverse(
         str | None, typer.Argument(help="A study file (.toml), or the name of a ready-made study.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; made if needed.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
     list_: Annotated[bool, typer.Option("--list", help="List the ready-made studies and the solvers.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the study file, to start your own from.")] = False,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")] = True,
@@ -55,10 +57,10 @@ def bench_inverse(
     loaded = load_bench(study)
     if out is None:
         raise InputError("give a folder for the results, for example --out out/bench.")
-    _run(study, loaded, out, workers=workers, page=page, json=json)
+    _run(study, loaded, out, workers=workers_or(workers, scheduler), page=page, json=json)
 
 
-def _run(name: str, study: "BenchStudy", out: Path, *, workers: int, page: bool, json: bool) -> None:
+def _run(name: str, study: "BenchStudy", out: Path, *, workers: int | str, page: bool, json: bool) -> None:
     from einthoven.report.bench_page import write_bench_page
     from einthoven.studies.bench_output import write_bench
     from einthoven.studies.bench_tables import error_key

@@ -18,6 +18,7 @@ from einthoven.cli.forward import forward
 from einthoven.cli.image import image
 from einthoven.cli.simulate import simulate
 from einthoven.cli.surrogate import surrogate_app
+from einthoven.cli.worker import worker
 from einthoven.core import InputError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command()(simulate)
 app.command()(score)
 app.command()(convert)
 app.command()(info)
+app.command()(worker)
 app.add_typer(surrogate_app, name="surrogate")
 app.add_typer(bench_app, name="bench")
 app.add_typer(datasets_app, name="datasets")

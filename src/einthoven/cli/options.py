@@ -1,13 +1,28 @@
 """Turning option texts into settings."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+import typer
 from pydantic import BaseModel, ValidationError
 
 from einthoven.core import InputError
 from einthoven.studies.settings import ImagingSettings
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+WorkersOption = Annotated[int, typer.Option(help="Processes.")]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Address of a dask scheduler, whose workers compute (see `einthoven worker`).")
+]
+
+
+def workers_or(workers: int, scheduler: str | None) -> int | str:
+    """Processes, unless a scheduler is named."""
+    if scheduler is None:
+        return workers
+    if workers != 1:
+        raise InputError("give --workers, or --scheduler, whose workers compute; not both.")
+    return scheduler
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from einthoven.cli import console
+from einthoven.cli.options import SchedulerOption, workers_or
 
 if TYPE_CHECKING:
     from einthoven.studies.simulation import Cost
@@ -34,6 +35,7 @@ def simulate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; made if needed.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, whatever is in --out.")] = False,
     workers: Annotated[int, typer.Option(help="Processes of a study with a sweep.")] = 1,
+    scheduler: SchedulerOption = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")] = True,
     list_: Annotated[bool, typer.Option("--list", help="List the ready-made studies and the membrane models.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the study file, to start your own from.")] = False,
@@ -59,7 +61,7 @@ def simulate(
         elif out is None:
             raise InputError(f"give a folder for the results: --out out/{loaded.name}.")
         else:
-            _run(loaded, out, {"resume": not fresh, "workers": workers}, page=page, json=json)
+            _run(loaded, out, {"resume": not fresh, "workers": workers_or(workers, scheduler)}, page=page, json=json)
     except InputError as problem:
         text = str(problem).replace("start afresh", "start over with --fresh")
         raise InputError(text if study in text else f"{text.rstrip('.')} ({study}).") from None

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from einthoven.cli import console
+from einthoven.cli.options import SchedulerOption, WorkersOption, workers_or
 
 surrogate_app = typer.Typer(
     help="Learned ECG: simulate sheets, train surrogates, score them, predict.", no_args_is_help=True
@@ -35,7 +36,8 @@ OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for 
 def generate(
     recipe: Annotated[str | None, typer.Argument(help="A recipe (.toml), or the name of a ready-made one.")] = None,
     out: OutOption = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
     cost: Annotated[bool, typer.Option("--cost", help="Say what it takes (one sheet is simulated), and stop.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="List the ready-made recipes.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Print the recipe, to start your own from.")] = False,
@@ -54,14 +56,14 @@ def generate(
         console.say(recipe_text(recipe).rstrip())
         return
     loaded = load_recipe(recipe)
-    folder = _needed(out, "sheets")
+    folder, who = _needed(out, "sheets"), workers_or(workers, scheduler)
     prepare_folder(loaded, folder)
-    console.say(measured_cost(loaded, folder).said(workers))
+    console.say(measured_cost(loaded, folder).said(who))
     if not cost:
-        _generate(recipe, folder, workers)
+        _generate(recipe, folder, who)
 
 
-def _generate(recipe: str, folder: Path, workers: int) -> None:
+def _generate(recipe: str, folder: Path, workers: int | str) -> None:
     from einthoven.studies.sheet_sets import SheetSet, load_recipe, make_sheets
 
     try:
@@ -173,10 +175,13 @@ def evaluate(
     from einthoven.report.surrogate_page import write_surrogate_page
     from einthoven.studies import surrogates as study
     from einthoven.studies.sheet_sets import SheetSet
-    from einthoven.surrogate.models import load_surrogate
 
     folder, opened = _needed(out, "scores"), SheetSet.open(sheets)
-    predictors = [study.as_predictor(study.shown_name(w), *load_surrogate(w)) for w in weights or ()]
+    found = [study.loaded(w, opened) for w in weights or ()]
+    predictors = [predictor for predictor, _ in found]
+    for _, remark in found:
+        if remark is not None and not json:
+            console.say(f"warning: {remark}")
     predictors += [study.external(p) for p in predictions or ()]
     if not no_baselines:
         predictors = study.baselines(opened) + predictors
@@ -218,13 +223,14 @@ def predict(
     from einthoven.studies.sheet_sets import RECIPE, SheetSet
     from einthoven.studies.surrogate_prediction import write_predictions
     from einthoven.surrogate.limits import Limits
-    from einthoven.surrogate.models import load_surrogate
+    from einthoven.surrogate.models import for_membrane, load_surrogate
 
     folder, (surrogate, card) = _needed(out, "prediction"), load_surrogate(weights)
     limits = Limits.of_card(card["limits"])
     if (source / RECIPE).is_file() or source.is_dir():
         with console.progress(quiet=False) as advance:
             opened = SheetSet.open(source)
+            surrogate = for_membrane(surrogate, opened.recipe.membrane)
             unlike = write_predictions(surrogate, limits, opened, folder, split=split, progress=advance)
         if unlike:
             console.say(f"warning: {unlike} sheets are unlike the training data (`warning` in the file says why)")

@@ -29,7 +29,8 @@ from einthoven.inverse.registry import METHODS, make_rule, make_solver
 from einthoven.io.ready_files import ready_text, ready_titles
 from einthoven.studies.bench_cases import CASES, GEOMETRIES, REFERENCES, BenchCase, BenchData, bench_data
 from einthoven.studies.memory import PeakMemory
-from einthoven.studies.store import CellResult, Config, ResultsStore, Sweep, run_cells
+from einthoven.studies.store import CellResult, Config, ResultsStore
+from einthoven.studies.sweep import Sweep, Workers, run_cells
 
 #: Version of what a cell computes; changed where numbers change.
 VERSION = "3"
@@ -155,7 +156,7 @@ def bench_cells(study: BenchStudy) -> list[Config]:
 
 
 def run_bench(
-    study: BenchStudy, store: ResultsStore, *, workers: int = 1, progress: Progress = silent
+    study: BenchStudy, store: ResultsStore, *, workers: Workers = 1, progress: Progress = silent
 ) -> tuple[list[dict[str, Any]], Sweep]:
     """Compute the cells that a store lacks; returns one flat row per cell, and what was done."""
     cells = bench_cells(study)

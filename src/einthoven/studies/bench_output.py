@@ -14,6 +14,7 @@ from einthoven.studies.bench_tables import Row, gate_counts, summary
 from einthoven.studies.output import SEAL, make_folder, plain, staged, without_none, write_json, write_rows
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.store import ResultsStore
+from einthoven.studies.sweep import Workers
 
 #: What a comparison writes besides its store.
 OWNED = ("cells.csv", "table.csv", "gate.csv", "run.toml", "report.html", SEAL)
@@ -48,7 +49,7 @@ def write_bench(
     study: BenchStudy,
     folder: Path,
     *,
-    workers: int = 1,
+    workers: Workers = 1,
     page: Callable[[BenchResult, Path], object] | None,
     progress: Progress = silent,
 ) -> BenchResult:
@@ -61,7 +62,7 @@ def write_bench(
     folder
         Made if needed; its ``store`` keeps the cells, which other studies in the same folder share.
     workers
-        Processes.
+        Processes, or the address of a dask scheduler.
     page
         Writes ``report.html``; None for no page. (Handed in, because pages are a layer above.)
     progress

@@ -26,7 +26,8 @@ from einthoven.core.progress import Progress, silent
 from einthoven.io.atomic import replacing
 from einthoven.io.ready_files import ready_text, ready_titles
 from einthoven.studies.output import make_folder
-from einthoven.studies.store import Cell, CellResult, Config, ResultsStore, Sweep, run_cells
+from einthoven.studies.store import Cell, CellResult, Config, ResultsStore
+from einthoven.studies.sweep import Sweep, Workers, run_cells
 from einthoven.surrogate.recipe import SPLITS, Condition, SheetRecipe, split_of
 from einthoven.surrogate.sheets import SheetData, simulate_sheet
 
@@ -110,16 +111,17 @@ class Cost(NamedTuple):
     seconds: float
     bytes: float
 
-    def said(self, workers: int) -> str:
+    def said(self, workers: Workers) -> str:
         """In a sentence."""
         if not self.sheets:
             return "all sheets are there."
-        minutes = self.sheets * self.seconds / workers / 60
+        processes = 1 if isinstance(workers, str) else workers
+        minutes = self.sheets * self.seconds / processes / 60
         time = f"{minutes:.0f} minutes" if minutes >= 2 else f"{60 * minutes:.0f} s"
         size = self.sheets * self.bytes / 1e6
         disk = f"{size / 1e3:.1f} GB" if size >= 1e3 else f"{size:.0f} MB"
         one = f"{self.seconds:.2g} s and {self.bytes / 1e6:.2g} MB each"
-        return f"{self.sheets} sheets to simulate: about {time} with {workers} process(es), {disk} of disk ({one})."
+        return f"{self.sheets} sheets to simulate: about {time} with {processes} process(es), {disk} of disk ({one})."
 
 
 def sheet_cells(recipe: SheetRecipe) -> list[Config]:
@@ -182,7 +184,7 @@ def _disk_usage(folder: Path) -> int:
     return sum(-(-f.stat().st_size // 4096) * 4096 for f in folder.rglob("*") if f.is_file())
 
 
-def make_sheets(recipe: SheetRecipe, folder: Path, *, workers: int = 1, progress: Progress = silent) -> Sweep:
+def make_sheets(recipe: SheetRecipe, folder: Path, *, workers: Workers = 1, progress: Progress = silent) -> Sweep:
     """Simulate the sheets that a folder lacks, and write the recipe.
 
     Parameters
@@ -192,7 +194,7 @@ def make_sheets(recipe: SheetRecipe, folder: Path, *, workers: int = 1, progress
     folder
         Of the set; made if needed.
     workers
-        Processes.
+        Processes, or the address of a dask scheduler.
     progress
         Told after each sheet.
 

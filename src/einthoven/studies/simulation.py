@@ -33,7 +33,8 @@ from einthoven.studies.simulation_output import (
     write_sweep,
 )
 from einthoven.studies.simulation_tables import SimulationStudy, SurfaceTissue
-from einthoven.studies.store import CellResult, Config, ResultsStore, cell_key, read_labelled, run_cells
+from einthoven.studies.store import CellResult, Config, ResultsStore, cell_key, read_labelled
+from einthoven.studies.sweep import Workers, check_workers, run_cells
 
 #: Version of what turns a study into numbers; changed where a change of the code changes them, so that what was stored
 #: by older code is computed anew.
@@ -100,7 +101,7 @@ def run_study(
     *,
     resume: bool = True,
     page: Page | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     announce: Callable[[Cost], object] | None = None,
 ) -> StudyResult:
     """Run a study and write its results.
@@ -121,7 +122,7 @@ def run_study(
     page
         Writes ``report.html``; None for no page. (Handed in, because pages are a layer above.)
     workers
-        Processes of a sweep.
+        Processes of a sweep, or the address of a dask scheduler.
     announce
         Told the cost before the first step.
 
@@ -136,8 +137,7 @@ def run_study(
         If the study does not fit together, the machine has too little memory, or the disk is full.
     """
     _check_folder(out)
-    if workers < 1:
-        raise InputError(f"workers must be at least 1; got {workers}.")
+    check_workers(workers)
     try:
         if study.sweep:
             return _run_sweep(study, out, progress, (resume, page, workers, announce))

@@ -14,15 +14,13 @@ import math
 import os
 import re
 import shutil
-import signal
 import socket
-import threading
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +28,6 @@ import numpy as np
 
 from einthoven.core import FileFormatError, InputError
 from einthoven.core.errors import some
-from einthoven.core.progress import Progress, silent
 from einthoven.io.atomic import replacing
 from einthoven.studies.output import plain
 
@@ -43,9 +40,6 @@ LAYOUT = 1
 Config = Mapping[str, Any]
 #: Temporary folders of processes on other machines are taken for abandoned after this many seconds.
 ABANDONED = 24 * 3600.0
-
-#: How often (s) a cell that another process computes is looked at.
-POLL = 0.2
 
 _CELL, _DATA, _INDEX, _MARK = "cell.json", "data.zarr", "index.jsonl", "einthoven"
 
@@ -191,7 +185,7 @@ class ResultsStore:
         InputError
             If there is none.
         DamagedCell
-            If it differs from its checksums; `run_cells` computes it anew.
+            If it differs from its checksums; `einthoven.studies.sweep.run_cells` computes it anew.
         """
         folder = self._cell(self.key(config))
         if not folder.is_dir():
@@ -329,206 +323,6 @@ class ResultsStore:
         """Add a line to the index in one write; a torn or doubled line is mended by `index`."""
         with self._lock("index"), (self.folder / _INDEX).open("ab", buffering=0) as file:
             file.write(_line(summary).encode())
-
-
-# --- running the cells that are missing -------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What `run_cells` did.
-
-    Parameters
-    ----------
-    computed, reused
-        How many cells were computed, and how many were there already.
-    damaged
-        A sentence for every stored cell that was damaged and therefore computed anew.
-    """
-
-    computed: int
-    reused: int
-    damaged: tuple[str, ...] = ()
-
-
-def run_cells(
-    cells: Sequence[Config],
-    compute: Callable[[Config], CellResult],
-    store: ResultsStore,
-    progress: Progress = silent,
-    *,
-    workers: int = 1,
-    name: Callable[[Config], str] | None = None,
-) -> Sweep:
-    """Compute the cells that a store lacks and put them there as they finish.
-
-    Processes that run the same cells on the same store share the work: each leaves alone what another is computing, and
-    waits for it at the end.
-
-    Parameters
-    ----------
-    cells
-        Configurations; equal ones are computed once.
-    compute
-        From a configuration to its result, the same whenever it is called. With several workers it must be importable
-        (a function of a module, or a `functools.partial` of one).
-    store
-        Where cells are looked for and put.
-    progress
-        Told after each cell.
-    workers
-        Processes; 1 computes here.
-    name
-        How a cell is called in messages; default: its whole configuration.
-
-    Returns
-    -------
-    Sweep
-        How many were computed, how many found, which were damaged.
-
-    Raises
-    ------
-    InputError
-        If a cell refuses its configuration (the others are computed and stored first), a worker dies, or the disk is
-        full. Everything stored stays.
-    """
-    if workers < 1:
-        raise InputError(f"workers must be at least 1; got {workers}.")
-    wanted = list({store.key(config): config for config in cells}.values())
-    store.sweep()
-    damaged = tuple(filter(None, map(store.damage, wanted)))
-    todo = store.missing(wanted)
-    task = _Task(compute, store)
-    tally = _Tally(len(wanted), len(wanted) - len(todo), progress)
-    try:
-        if workers == 1 or len(todo) < 2:
-            _run_here(task, todo, tally)
-        else:
-            _run_pool(task, todo, tally, workers)
-    except OSError as problem:
-        raise InputError(
-            f"{store.folder}: cannot be written ({problem.strerror or problem}); {tally.stored} of {len(wanted)} cells "
-            "are stored and stay. Make room and run again."
-        ) from problem
-    if tally.refused:
-        config, reason = tally.refused[0]
-        more = f" ({len(tally.refused)} of {len(wanted)} cells were refused; the others are stored)"
-        called = f"cell {canonical(config)}" if name is None else name(config)
-        raise InputError(f"{called}: {reason.rstrip('.')}{more if len(wanted) > 1 else ''}.")
-    return Sweep(tally.computed, len(wanted) - tally.computed, damaged)
-
-
-class _Done(NamedTuple):
-    """How a cell's turn ended: ``computed``, ``found``, ``busy`` (in another process) or ``refused`` with a reason."""
-
-    state: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class _Task:
-    """Computes a cell, unless another process does, and stores it."""
-
-    compute: Callable[[Config], CellResult]
-    store: ResultsStore
-
-    def __call__(self, config: Config) -> _Done:
-        with self.store.claim(config) as held:
-            if not held:
-                return _Done("busy")
-            if not self.store.missing([config]):
-                return _Done("found")
-            try:
-                result = self.compute(config)
-            except InputError as problem:
-                return _Done("refused", str(problem))
-            self.store.put(config, result)
-            self.store.clear_workspace(config)
-            return _Done("computed")
-
-
-@dataclass
-class _Tally:
-    """Counts finished cells and tells them."""
-
-    total: int
-    stored: int
-    progress: Progress
-    computed: int = 0
-    refused: list[tuple[Config, str]] = field(default_factory=list)
-
-    def __post_init__(self):
-        self.progress("cells", self.stored, self.total)
-
-    def add(self, config: Config, done: _Done) -> None:
-        if done.state == "refused":
-            self.refused.append((config, done.reason))
-        else:
-            self.computed += done.state == "computed"
-            self.stored += 1
-        self.progress("cells", self.stored + len(self.refused), self.total)
-
-
-def _run_here(task: _Task, cells: Sequence[Config], tally: _Tally) -> None:
-    while cells:
-        busy = []
-        for config in cells:
-            done = task(config)
-            if done.state == "busy":
-                busy.append(config)
-            else:
-                tally.add(config, done)
-        if len(busy) == len(cells):
-            time.sleep(POLL)
-        cells = busy
-
-
-def _run_pool(task: _Task, cells: Sequence[Config], tally: _Tally, workers: int) -> None:
-    """Run in fresh processes (threads of compiled code do not survive a fork); they end with this one."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    before = multiprocessing.active_children()
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(cells)), mp_context=context, initializer=_begin_worker)
-    busy = []
-    try:
-        futures = {pool.submit(task, config): config for config in cells}
-        for future in as_completed(futures):
-            done = future.result()
-            if done.state == "busy":
-                busy.append(futures[future])
-            else:
-                tally.add(futures[future], done)
-    except BrokenProcessPool:
-        raise InputError(
-            f"{task.store.folder}: a worker process was killed (out of memory?); {tally.stored} of {tally.total} cells "
-            "are stored and stay. Run again with fewer workers."
-        ) from None
-    except BaseException:
-        for child in multiprocessing.active_children():
-            if child not in before:
-                child.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-    _run_here(task, busy, tally)
-
-
-def _begin_worker() -> None:
-    """Leave interrupts to the process that runs the cells, and leave with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-
-def _leave_with_parent() -> None:
-    import multiprocessing
-
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 # --- cells on disk ----------------------------------------------------------------------------------

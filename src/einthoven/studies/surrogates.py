@@ -24,6 +24,8 @@ from einthoven.surrogate.models import (
     Origin,
     Surrogate,
     TissueEcg,
+    for_membrane,
+    load_surrogate,
     n_parameters,
     save_surrogate,
     statistics,
@@ -162,7 +164,8 @@ def scores_for_card(
     """Score a surrogate on parts of sets, for its card."""
     groups = []
     for sheets, split in scored_on:
-        found = evaluate(sheets, [as_predictor("", surrogate, card)], split=split, progress=progress)
+        own = for_membrane(surrogate, sheets.recipe.membrane)
+        found = evaluate(sheets, [as_predictor("", own, card)], split=split, progress=progress)
         rows = [{k: row[k] for k in ("condition", *CARD_SCORES) if k in row} for row in found.table]
         groups.append({"set": sheets.recipe.title, "split": split, "rows": rows})
     return groups
@@ -345,6 +348,16 @@ def shown_name(weights: str) -> str:
     """Name under which weights are scored: of a file that of its folder, where that holds the training's results."""
     path = Path(weights)
     return path.parent.name if path.name == "weights.npz" and path.parent.name else path.stem
+
+
+def loaded(weights: str, sheets: SheetSet) -> tuple[Predictor, str | None]:
+    """Trained weights, to be scored on a set; and a remark, where its cells are not those they were trained on."""
+    surrogate, card = load_surrogate(weights)
+    name, known, own = shown_name(weights), card["origin"]["membrane"], sheets.recipe.membrane
+    predictor = as_predictor(name, for_membrane(surrogate, own), card)
+    if own == known:
+        return predictor, None
+    return predictor, f"{name}: was trained on cells {known}; the sheets are of {own}: it takes their speeds and shapes"
 
 
 def as_predictor(name: str, surrogate: Surrogate, card: Mapping[str, Any] | None = None) -> Predictor:

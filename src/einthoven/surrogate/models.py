@@ -1,7 +1,7 @@
 """Trained surrogates: what predicts an ECG, how it is trained, stored and loaded again."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -104,6 +104,15 @@ class TissueEcg:
     def predict(self, sheet: SheetData) -> Float[np.ndarray, "k s"]:
         """ECG at its own samples, mV."""
         return of_sheet(sheet, self.activation(sheet), self.membrane)
+
+
+def for_membrane(surrogate: Surrogate, membrane: str) -> Surrogate:
+    """The same network for sheets of other cells: their speeds, durations and action potential, its corrections."""
+    if isinstance(surrogate, TissueEcg):
+        return replace(surrogate, membrane=membrane)
+    if isinstance(surrogate, MovieEcg):
+        return replace(surrogate, conduction=Conduction.of(membrane))
+    return surrogate
 
 
 def statistics(surrogate: Surrogate, sheet: SheetData) -> dict[str, float]:
