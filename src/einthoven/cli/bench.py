@@ -28,6 +28,20 @@ COLUMNS = {
     "seconds": "s",
 }
 
+#: The same for surrogates.
+OF_SURROGATES = {
+    "scored_on": "scored on",
+    "model": "model",
+    "training_sheets": "sheets",
+    "seeds": "seeds",
+    "r2_mean": "R2 mean",
+    "r2_mean_low": "worst seed",
+    "r2_p05": "5 %",
+    "r2_min": "least",
+    "activation_error_ms": "LAT ms",
+    "training_seconds": "s",
+}
+
 
 @bench_app.command("inverse")
 def bench_inverse(
@@ -77,6 +91,53 @@ def _run(name: str, study: "BenchStudy", out: Path, *, workers: int | str, page:
     console.table(rows, COLUMNS, title=f"{name}: {study.title}")
     console.say("Medians over data sets; error is relative, without the mean where the reference is average;")
     console.say("/ STRE is the ratio to spatiotemporal regularization with the weight that only an oracle knows.")
+    console.say(f"{'page' if page else 'results'}: {out / 'report.html' if page else out}")
+
+
+@bench_app.command("surrogate")
+def bench_surrogate(
+    study: Annotated[
+        str | None, typer.Argument(help="A study file (.toml), or the name of a ready-made study.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; made if needed.")] = None,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the ready-made studies.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the study file, to start your own from.")] = False,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print the table as JSON and nothing else.")] = False,
+) -> None:
+    """Train and compare surrogates: sets are simulated, trainings stored as they finish; an interrupted run goes on."""
+    from einthoven.core import InputError
+    from einthoven.report.bench_surrogate_page import write_surrogate_bench_page
+    from einthoven.studies.bench_surrogate import load_surrogate_bench, ready_surrogate_benches, surrogate_bench_text
+    from einthoven.studies.bench_surrogate_output import write_surrogate_bench
+
+    if list_:
+        for name, title in ready_surrogate_benches().items():
+            console.say(f"{name:<20}{title}")
+        return
+    if study is None:
+        raise InputError("name a study file or a ready-made study; `einthoven bench surrogate --list` shows these.")
+    if show:
+        console.say(surrogate_bench_text(study).rstrip())
+        return
+    loaded, who = load_surrogate_bench(study), workers_or(workers, scheduler)
+    if out is None:
+        raise InputError("give a folder for the results, for example --out out/bench.")
+    try:
+        with console.progress(quiet=json) as advance:
+            result = write_surrogate_bench(
+                loaded, out, workers=who, page=write_surrogate_bench_page if page else None, progress=advance
+            )
+    except KeyboardInterrupt:
+        console.fail("interrupted; run the same command again: what was done is kept.", code=130)
+    if json:
+        console.say_json(result.table)
+        return
+    shown = sorted((r for r in result.table if r["condition"] == "all"), key=lambda r: (r["scored_on"], -r["r2_mean"]))
+    console.table(shown, OF_SURROGATES, title=f"{study}: {loaded.title}")
+    console.say("Means over seeds; R2 over sheets and electrodes, raw amplitudes. Per condition: table.csv, the page.")
     console.say(f"{'page' if page else 'results'}: {out / 'report.html' if page else out}")
 
 

@@ -43,7 +43,10 @@ EVALUATION = ("scores.csv", "table.csv", "run.toml", "report.html", SEAL)
 TRAINING = ("weights.npz", "training.csv", "report.html", SEAL)
 
 #: What a card tells of a score.
-CARD_SCORES = ("n", "r2_mean", "r2_p05", "r2_min", "activation_error_ms", "flagged", "below")
+CARD_SCORES = (
+    "n", "r2_mean", "r2_p05", "r2_min", "r2_first_electrode", "mae", "correlation", "amplitude_ratio",
+    "peak_time_error", "activation_error_ms", "flagged", "below",
+)  # fmt: skip
 
 #: Pixels of the baselines that look at a movie, mm, as far as a set has them.
 PIXELS = (1.0, 2.0)
@@ -91,30 +94,64 @@ def write_training(
 
     Parameters
     ----------
+    configuration, sheets, seed, limit, scored_on, progress
+        As of `trained_on`.
+    folder
+        For results and checkpoints; an interrupted training goes on there.
+    page
+        Writes ``report.html``; None for no page.
+    """
+    make_folder(folder)
+    begun, checkpoints = time.perf_counter(), folder / "checkpoints"
+    result = trained_on(
+        configuration, sheets, checkpoints, seed=seed, limit=limit, scored_on=scored_on, progress=progress
+    )
+    best = max(result.history, key=lambda row: row["score"])
+    summary_row = {"model": configuration.model, "seconds": time.perf_counter() - begun, **best}
+    with staged(folder, owned=TRAINING) as stage:
+        if page is not None:
+            page(result, stage / "report.html")
+        save_surrogate(stage / "weights.npz", result.surrogate, plain(result.card))
+        write_rows(stage / "training.csv", result.history)
+        write_json(stage / SEAL, summary_row)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return result
+
+
+def trained_on(
+    configuration: Configuration,
+    sheets: SheetSet,
+    checkpoints: Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    scored_on: Sequence[tuple[SheetSet, str]] = (),
+    progress: Progress = silent,
+) -> TrainingResult:
+    """Train a surrogate on a set and score it.
+
+    Parameters
+    ----------
     configuration
         Of the model.
     sheets
         The set; its training part is trained on, the validation part chooses the epoch, the test part is not looked at.
-    folder
-        For results and checkpoints; an interrupted training goes on there.
+    checkpoints
+        Folder for checkpoints; an interrupted training goes on there.
     seed
         Of weights and order.
     limit
         Train on the first so many sheets, taken evenly from the conditions; None: all.
     scored_on
         Sets and the parts of them that are scored when the training is done; the scores go into the card.
-    page
-        Writes ``report.html``; None for no page.
     progress
         Told about steps.
     """
-    make_folder(folder)
-    begun = time.perf_counter()
     cells = limited(sheets.cells("training"), limit)
     training = (read_sheet(sheets.folder, c) for c in cells)
     surrogate, trained = train_surrogate(
         configuration, origin_of(sheets), training, sheets.sheets("validation"), seed=seed,
-        folder=folder / "checkpoints", identity=_identity(configuration, sheets, cells), progress=progress,
+        folder=checkpoints, identity=_identity(configuration, sheets, cells), progress=progress,
     )  # fmt: skip
     recipe = sheets.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     best = max(trained.history, key=lambda row: row["score"])
@@ -136,16 +173,7 @@ def write_training(
         "machine": machine(),
     }
     card["scores"] = scores_for_card(surrogate, card, scored_on, progress)
-    result = TrainingResult(surrogate, trained.history, card)
-    summary_row = {"model": configuration.model, "seconds": time.perf_counter() - begun, **best}
-    with staged(folder, owned=TRAINING) as stage:
-        if page is not None:
-            page(result, stage / "report.html")
-        save_surrogate(stage / "weights.npz", surrogate, plain(card))
-        write_rows(stage / "training.csv", trained.history)
-        write_json(stage / SEAL, summary_row)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return result
+    return TrainingResult(surrogate, trained.history, card)
 
 
 def course_of(history: Sequence[Row]) -> dict[str, list[float]]:
@@ -323,18 +351,27 @@ class Evaluation:
     provenance: dict[str, Any]
 
 
-def baselines(sheets: SheetSet) -> list[Predictor]:
-    """All baselines for a set; ridge regression is fitted to its training part, where it has a validation part too."""
-    recipe = sheets.recipe
+def baselines(sheets: SheetSet, *, ridge_of: SheetSet | None = None) -> list[Predictor]:
+    """All baselines for a set.
+
+    Parameters
+    ----------
+    sheets
+        Where they are scored.
+    ridge_of
+        The set to whose training part ridge regression is fitted; the same by default. It is left out where there is no
+        validation part to choose by, or the electrodes are others.
+    """
+    recipe, known = sheets.recipe, sheets if ridge_of is None else ridge_of
     pixels = [p for p in PIXELS if _fits(p, recipe.movie_spacing) and _fits(recipe.size, p)] or [recipe.movie_spacing]
     found = []
     for pixel in pixels:
         found += [Predictor(n, f, True, False) for n, f in movie_baselines(recipe.membrane, pixel).items()]
     found += [Predictor(n, f, False, False) for n, f in tissue_baselines(recipe.membrane).items()]
-    n = len(recipe.electrodes.fixed)
-    if n and sheets.cells("validation"):
+    n, alike = len(recipe.electrodes.fixed), ("size", "electrodes", "movie_spacing")
+    if n and all(getattr(recipe, k) == getattr(known.recipe, k) for k in alike) and known.cells("validation"):
         pixel = pixels[-1]
-        ridge = FrameRidge.fit(sheets.sheets("training"), sheets.sheets("validation"), pixel=pixel, n_electrodes=n)
+        ridge = FrameRidge.fit(known.sheets("training"), known.sheets("validation"), pixel=pixel, n_electrodes=n)
         found.append(Predictor(f"ridge regression of frames, {pixel:g} mm", ridge.predict, True, True))
     return found
 

@@ -76,6 +76,7 @@ def _ends(limits: Mapping[str, Any]) -> str:
     rows = zip(limits["names"], limits["mean"], limits["spread"], strict=True)
     known = "\n".join(f"| {name} | {mean:.3g} | {spread:.3g} |" for name, mean, spread in rows)
     return (
-        "Limits: a sheet is flagged where these numbers, taken together, lie farther from those of the training sheets "
-        "than any known sheet.\n\n| number | mean | standard deviation |\n|---|---|---|\n" + known
+        "Limits: a sheet is flagged where these numbers, taken together, are farther from those of the most similar "
+        "training sheet than 99 of 100 training sheets are from theirs.\n\n"
+        "| number | mean | standard deviation |\n|---|---|---|\n" + known
     )

@@ -1,9 +1,9 @@
 """When a surrogate can be trusted: input unlike the training data, and how large the error may be.
 
-A sheet is described by a few numbers with names. A surrogate keeps their distribution over its training sheets; a sheet
-far from it is flagged, with the numbers that are unusual. The error of a prediction is estimated from the same numbers
-by a regression on sheets that were not trained on, and scaled so that nine of ten of those lie below (split conformal
-prediction, Vovk et al. 2005).
+A sheet is described by a few numbers with names. A surrogate keeps those of its training sheets; a sheet farther from
+the nearest of them than they are from each other is flagged, with the numbers that differ most. The error of a
+prediction is estimated from the same numbers by a regression on sheets that were not trained on, and scaled so that
+nine of ten of those lie below (split conformal prediction, Vovk et al. 2005).
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,17 @@ from jaxtyping import Float
 from einthoven.surrogate.movie_maps import crossing_times
 from einthoven.surrogate.sheets import SheetData
 
-#: A sheet is flagged where its distance exceeds that of the farthest known sheet by this factor.
-SLACK = 1.3
+#: Share of the known sheets that are flagged if each is compared with the others.
+ALARMS = 0.01
 
-#: The numbers' own noise counts as at least this share of their standard deviation among the training sheets.
-SHRINKAGE = 0.1
+#: A number is named in a warning if it makes at least this share of the squared distance.
+NAMED = 0.1
 
-#: A number is called unusual beyond so many standard deviations.
-UNUSUAL = 4.0
+#: Distances at which holes are correlated, mm.
+LAGS = (0.5, 1.0, 2.0, 4.0)
+
+#: A texture's variance counts as at least this.
+LEAST_VARIANCE = 1e-3
 
 #: Share of the predictions whose error is to lie below its bound.
 COVERAGE = 0.9
@@ -83,11 +86,53 @@ def _holes(mask: np.ndarray, spacing: float) -> dict[str, float]:
     sizes = np.bincount(parts.reshape(-1))[1:]
     density = float(holes.mean())
     return {
+        **texture_numbers(holes.astype(np.float64), spacing),
         "density of holes": density,
         "rim of holes per area (1/mm)": float(rim * spacing / (mask.size * spacing**2)),
         "holes of one or two cells per area (1/mm2)": float((sizes <= 2).sum() / (mask.size * spacing**2)),
         "largest hole over all": float(sizes.max() / holes.sum()) * density if sizes.size else 0.0,
     }
+
+
+def texture_numbers(holes: Float[np.ndarray, "n m"], spacing: float) -> dict[str, float]:
+    """Numbers that tell textures apart: correlation of holes over distances, size and elongation of connected holes.
+
+    Parameters
+    ----------
+    holes
+        1 in holes, 0 in cells, between in pixels that are partly holes.
+    spacing
+        Of the cells or pixels, mm.
+    """
+    mean, spread = holes.mean(), max(float(holes.var()), LEAST_VARIANCE)
+    lags = dict.fromkeys(max(1, round(lag / spacing)) for lag in LAGS)
+    found = {}
+    for lag in lags:
+        k = min(lag, min(holes.shape) - 1)
+        along = [(holes[k:] * holes[:-k]).mean(), (holes[:, k:] * holes[:, :-k]).mean()]
+        found[f"correlation of holes {lag * spacing:g} mm apart"] = float((np.mean(along) - mean**2) / spread)
+    size, elongation = _connected(holes > 0.5)
+    return {**found, "size of holes (log of mm2)": size + 2 * np.log(spacing), "elongation of holes (log)": elongation}
+
+
+def _connected(holes: np.ndarray) -> tuple[float, float]:
+    """Logarithms of size (cells) and elongation of connected holes, means over their cells; 0 without holes."""
+    from scipy.ndimage import label
+
+    parts = np.zeros(holes.shape, dtype=np.int32)
+    label(holes, output=parts)
+    if not parts.any():
+        return 0.0, 0.0
+    places, part = np.argwhere(parts > 0), parts[parts > 0] - 1
+    size = np.bincount(part).astype(np.float64)
+    middle = np.stack([np.bincount(part, places[:, k]) / size for k in (0, 1)], axis=1)
+    off = places - middle[part]
+    xx, yy, xy = (np.bincount(part, off[:, i] * off[:, j]) / size for i, j in ((0, 0), (1, 1), (0, 1)))
+    xx, yy = xx + 1 / 12, yy + 1 / 12  # a cell's own extent
+    half, root = (xx + yy) / 2, np.sqrt((xx - yy) ** 2 / 4 + xy**2)
+    ratio = np.log((half + root) / np.maximum(half - root, 1 / 12))
+    share = size / size.sum()
+    return float(share @ np.log(size)), float(share @ ratio)
 
 
 def movie_statistics(sheet: SheetData, pixel: float) -> dict[str, float]:
@@ -112,6 +157,7 @@ def movie_statistics(sheet: SheetData, pixel: float) -> dict[str, float]:
     length = (movie > level).mean(axis=0)[cells]
     rough = np.concatenate([np.abs(np.diff(share, axis=a)).reshape(-1) for a in (0, 1)])
     return {
+        **texture_numbers(1 - np.clip(share, 0.0, 1.0).astype(np.float64), pixel),
         "pixels without cells": float(1 - cells.mean()),
         "pixels partly of cells": float(((share > 0.05) & (share < 0.95)).mean()),
         "mean share of cells": float(share.mean()),
@@ -133,9 +179,10 @@ class Judgement:
     familiar
         Whether it is like them.
     distance
-        Over that of the farthest known sheet, with slack: above 1 is unfamiliar.
+        From the nearest known sheet, over the distance that `ALARMS` of those exceed among themselves: above 1 is
+        unfamiliar.
     unusual
-        Numbers that stick out, worst first, each as a phrase.
+        Numbers that differ most from the nearest known sheet, each as a phrase.
     """
 
     familiar: bool
@@ -159,12 +206,12 @@ class Limits:
     ----------
     names
         Of the numbers.
-    mean, inverse
-        Of the numbers over the training sheets: mean, and inverse of the covariance (with `SHRINKAGE`).
-    spread
-        Their standard deviations, at least a small share of their size.
-    farthest
-        Largest Mahalanobis distance of a known sheet.
+    mean, spread
+        Of the numbers over the training sheets; the standard deviations are at least a small share of their size.
+    known
+        Numbers of the training sheets, standardized.
+    reach
+        Distance from the nearest known sheet beyond which a sheet is flagged.
     weights
         Of the regression from standardized numbers (and 1, last) to the logarithm of the error.
     scale
@@ -173,9 +220,9 @@ class Limits:
 
     names: tuple[str, ...]
     mean: Float[np.ndarray, " n"]
-    inverse: Float[np.ndarray, "n n"]
     spread: Float[np.ndarray, " n"]
-    farthest: float
+    known: Float[np.ndarray, "k n"]
+    reach: float
     weights: Float[np.ndarray, " n_and_1"]
     scale: float
 
@@ -199,9 +246,11 @@ class Limits:
         mean = x.mean(axis=0)
         spread = np.maximum(x.std(axis=0), 0.02 * np.abs(mean) + 0.01)
         z, zh = (x - mean) / spread, (h - mean) / spread
-        covariance = z.T @ z / len(z) + SHRINKAGE * np.eye(len(names))
-        inverse = np.linalg.inv(covariance)
-        farthest = max(float(_distance(rows, inverse).max()) for rows in (z, zh))
+        known = np.round(z, 3)
+        near = np.sqrt(((known[:, None] - known[None]) ** 2).sum(axis=2))
+        np.fill_diagonal(near, np.inf)
+        nearest = near.min(axis=1)
+        reach = max(float(np.quantile(nearest[np.isfinite(nearest)], 1 - ALARMS)), 1e-3) if len(known) > 1 else 1.0
         design, y = np.column_stack([zh, np.ones(len(zh))]), np.log(np.maximum(errors, 1e-9))
         penalty = PENALTY * np.eye(design.shape[1])
         penalty[-1, -1] = 0.0
@@ -210,7 +259,7 @@ class Limits:
         leverage = np.einsum("ij,jk,ik->i", design, gram, design)
         rest = (y - design @ weights) / np.maximum(1 - leverage, 0.1)  # as if each had been left out
         rank = min(1.0, COVERAGE * (1 + 1 / len(rest)))
-        return cls(names, mean, inverse, spread, farthest, weights, float(np.exp(np.quantile(rest, rank))))
+        return cls(names, mean, spread, known, reach, weights, float(np.exp(np.quantile(rest, rank))))
 
     def _standardized(self, numbers: dict[str, float]) -> Float[np.ndarray, " n"]:
         return (np.array([numbers[n] for n in self.names]) - self.mean) / self.spread
@@ -218,14 +267,17 @@ class Limits:
     def judge(self, numbers: dict[str, float]) -> Judgement:
         """Compare a sheet with the training data."""
         z = self._standardized(numbers)
-        distance = float(_distance(z[None], self.inverse)[0]) / (SLACK * self.farthest)
-        order = np.argsort(-np.abs(z))
+        apart = ((self.known - z) ** 2).sum(axis=1)
+        nearest = self.known[apart.argmin()]
+        like = self.mean + self.spread * nearest
+        share = (z - nearest) ** 2 / max(float(apart.min()), 1e-12)
         unusual = [
-            f"{self.names[k]} is {numbers[self.names[k]]:.3g}, usually {self.mean[k]:.3g} +- {self.spread[k]:.2g}"
-            for k in order
-            if abs(z[k]) > UNUSUAL
+            f"{self.names[k]} is {numbers[self.names[k]]:.3g}, {like[k]:.3g} in the most similar known sheet"
+            for k in np.argsort(-share)
+            if share[k] > NAMED
         ]
-        return Judgement(distance <= 1, distance, tuple(unusual[:3]))
+        distance = float(np.sqrt(apart.min())) / self.reach
+        return Judgement(distance <= 1, distance, tuple(unusual[:3]) if distance > 1 else ())
 
     def bound(self, numbers: dict[str, float]) -> float:
         """Below which the error lies for nine of ten familiar sheets."""
@@ -239,12 +291,8 @@ class Limits:
     @classmethod
     def of_card(cls, card: dict[str, Any]) -> "Limits":
         """From plain numbers."""
-        arrays = {k: np.array(card[k], dtype=np.float64) for k in ("mean", "inverse", "spread", "weights")}
-        return cls(tuple(card["names"]), **arrays, farthest=float(card["farthest"]), scale=float(card["scale"]))
-
-
-def _distance(z: Float[np.ndarray, "m n"], inverse: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " m"]:
-    return np.sqrt(np.einsum("mi,ij,mj->m", z, inverse, z))
+        arrays = {k: np.array(card[k], dtype=np.float64) for k in ("mean", "spread", "known", "weights")}
+        return cls(tuple(card["names"]), **arrays, reach=float(card["reach"]), scale=float(card["scale"]))
 
 
 def sheet_error(predicted: Float[np.ndarray, "k t"], true: Float[np.ndarray, "k t"]) -> float:

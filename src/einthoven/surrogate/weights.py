@@ -40,11 +40,16 @@ def parameters(model: Any) -> dict[str, np.ndarray]:
 
 def save_weights(path: Path, model: Any, card: dict[str, Any]) -> None:
     """Write the parameters of a model, compressed, and its card."""
+    with replacing(path) as partial:
+        partial.write_bytes(weights_content(model, card))
+
+
+def weights_content(model: Any, card: dict[str, Any]) -> bytes:
+    """Content of a file of weights."""
     text = np.frombuffer(json.dumps(card, allow_nan=False, indent=1).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **parameters(model), **{_CARD: text})
-    with replacing(path) as partial:
-        partial.write_bytes(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load_weights(path: Path) -> Weights:
