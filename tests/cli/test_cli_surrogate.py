@@ -125,3 +125,29 @@ def test_lists(einthoven):
     assert "published-200mm" in einthoven("surrogate", "generate", "--list").out
     assert "neural-eikonal" in einthoven("surrogate", "train", "--list").out
     assert "[[condition]]" in einthoven("surrogate", "generate", "sheets-64mm", "--show").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["surrogate"], "name a study file or a ready-made study"),
+        (["surrogate", "surrogate-smoke"], "give a folder for the results, for example --out out/bench"),
+        (["surrogate", "nothing", "--out", "x"], "nothing: no such study"),
+        (
+            ["surrogate", "surrogate-smoke", "--out", "x", "--workers", "2", "--scheduler", "tcp://a:1"],
+            "give --workers, or --scheduler, whose workers compute; not both",
+        ),
+        (["inverse", "inverse-smoke", "--out", "x", "--scheduler", "here"], "here: is no address of a scheduler"),
+    ],
+)
+def test_mistakes_of_comparisons(einthoven, words, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed = einthoven("bench", *words)
+    assert failed.code == 2
+    assert said in failed.err
+    assert "Traceback" not in failed.err
+
+
+def test_ready_made_comparisons_are_listed(einthoven):
+    assert "seq2seq-ablations" in einthoven("bench", "surrogate", "--list").out
+    assert "[[block]]" in einthoven("bench", "surrogate", "surrogate-smoke", "--show").out

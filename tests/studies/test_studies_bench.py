@@ -323,7 +323,7 @@ def test_files_and_page(tmp_path, monkeypatch):
     text = (tmp_path / "out" / "report.html").read_text()
     assert study.title in text
     assert "0.0450" in text
-    assert "<tr class=oracle>" in text
+    assert "<tr class=gray>" in text
     assert "http" not in text.replace("http://www.w3.org", "")
     assert len(result.table) == 4
     run = tomllib.loads((tmp_path / "out" / "run.toml").read_text())

@@ -163,6 +163,9 @@ def test_sheets_of_other_cells_are_told(sheets, trained):
         f"mine: was trained on cells {sheets.recipe.membrane}; the sheets are of mitchell-schaeffer-2003: it takes "
         "their speeds and shapes"
     )
+    predictor, _ = study.loaded(weights, other)
+    rows = study.evaluate(sheets, [predictor]).rows
+    assert all(row["flagged"] and not row["below"] for row in rows)
 
 
 def test_the_tissue_that_is_read_off_a_movie_is_shown(sheets, tmp_path):
@@ -284,12 +287,14 @@ def test_a_picture_is_predicted(tmp_path, trained):
     assert behind > below
     assert found.ecg.n_sites == 1
     assert found.bound > 0
-    assert found.judgement.familiar
     light = np.ones((40, 60), bool)
+    whole = predict_picture(TissueEcg(None, recipe().membrane), limits, picture(tmp_path / "w.png", light), s)
+    assert whole.judgement.familiar
+    assert whole.judgement.warning is None
     light[::3, ::3] = False
     found = predict_picture(TissueEcg(None, recipe().membrane), limits, picture(tmp_path / "q.png", light), s)
     assert found.judgement.warning is not None
-    assert "holes of one or two cells per area" in found.judgement.warning
+    assert "holes of one or two cells per area (1/mm2) is 0.467, " in found.judgement.warning
 
 
 def test_pictures_that_cannot_be_predicted(tmp_path, trained):

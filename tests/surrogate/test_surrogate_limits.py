@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from einthoven.core import InputError
 from einthoven.surrogate.limits import Limits, movie_statistics, sheet_error, texture_numbers, tissue_statistics
 from surrogate_cases import sheet
 
@@ -104,6 +105,14 @@ def test_limits_are_stored_as_plain_numbers():
     numbers = {"a": 0.3, "b": 9.0, "c": 1.0}
     assert back.judge(numbers) == limits.judge(numbers)
     assert back.bound(numbers) == limits.bound(numbers)
+
+
+def test_a_card_of_another_version_is_told():
+    limits, _ = fitted()
+    card = limits.as_card()
+    del card["known"]
+    with pytest.raises(InputError, match=r"lacks limits\.known: of another version\? Train anew"):
+        Limits.of_card(card)
 
 
 def test_errors_of_a_sheet():

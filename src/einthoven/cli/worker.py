@@ -43,6 +43,8 @@ def worker(
         process = subprocess.Popen(words, env={**os.environ, **ONE_THREAD})
         try:
             code = process.wait()
+        except KeyboardInterrupt:
+            console.fail("stopped; what this worker was computing is given to others.", code=130)
         finally:
             _end(process)
         if not stay:

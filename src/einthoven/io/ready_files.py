@@ -3,8 +3,13 @@
 import tomllib
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from einthoven.core import FileFormatError, InputError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def ready_titles(folder: Traversable) -> dict[str, str]:
@@ -39,3 +44,39 @@ def ready_text(text: str | Path, folder: Traversable, kind: str) -> str:
         raise FileFormatError(path, "is no text in UTF-8.") from None
     except OSError as problem:
         raise InputError(f"{text}: cannot be read ({problem.strerror}).") from None
+
+
+def checked_model(kind: type[Model], text: str, name: str | Path) -> Model:
+    """Read a model from the text of a TOML file.
+
+    Parameters
+    ----------
+    kind
+        The model.
+    text
+        Of the file.
+    name
+        Of the file, for messages.
+
+    Raises
+    ------
+    FileFormatError
+        If the text is no TOML.
+    InputError
+        For the first thing that is wrong in it.
+    """
+    try:
+        return kind.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as problem:
+        raise FileFormatError(name, f"is no TOML file ({problem}).") from None
+    except ValidationError as problem:
+        raise InputError(f"{name}: {first_problem(problem)}") from None
+
+
+def first_problem(problem: ValidationError) -> str:
+    """The first thing that is wrong, in a sentence: where, what, what was given."""
+    first = problem.errors()[0]
+    place = ".".join(str(p) for p in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    got = f"; got {first['input']!r}" if first["type"] != "value_error" else ""
+    return f"{place + ': ' if place else ''}{message}{got}."

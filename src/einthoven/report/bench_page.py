@@ -1,13 +1,11 @@
 """The page of a comparison of imaging methods: figures, tables, the gate, what was run."""
 
-import base64
 import html
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from einthoven.report.template import write_page_text
+from einthoven.report.plain_page import cell, picture, table, write_plain_page
 from einthoven.studies.bench_output import BenchResult
 from einthoven.studies.bench_tables import Row, error_key, grouped
 
@@ -31,17 +29,6 @@ COLUMNS = {
     "seconds": ("seconds", 1),
     "peak_mb": ("peak MB", 0),
 }
-#: Of pages with figures and tables.
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1d2530; }
-table { border-collapse: collapse; font-size: 13px; margin: 1rem 0 2rem; display: block; overflow-x: auto; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #dfe3e9; text-align: right; white-space: nowrap; }
-th { font-weight: 600; vertical-align: bottom; white-space: normal; }
-th:first-child, td:first-child { text-align: left; }
-tr.oracle td { color: #7a838f; }
-small { color: #6b7480; }
-img { max-width: 100%; }
-"""
 
 
 def write_bench_page(result: BenchResult, path: Path) -> Path:
@@ -54,20 +41,18 @@ def write_bench_page(result: BenchResult, path: Path) -> Path:
     path
         The file; its folder must exist.
     """
-    title = html.escape(result.study.title)
-    machine = result.provenance["machine"]
-    parts = [f"<h1>{title}</h1>", f"<p>{_introduction()}</p>"]
+    parts = [f"<p>{_introduction()}</p>"]
     for key, rows in grouped(result.table, ("geometry", "case", "reference")).items():
         heading = html.escape(", ".join((key[0], key[1], f"{key[2]} reference")))
         parts += [f"<h2>{heading}</h2>", picture(error_figure(rows), f"Relative errors: {heading}")]
         parts.append(_table(rows))
     if result.gate:
-        parts += ["<h2>The gate</h2>", f"<p>{_about_the_gate()}</p>", _plain_table(result.gate)]
-    told = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
-    versions = ", ".join(f"{k} {v}" for k, v in result.provenance["versions"].items())
-    parts.append(f"<p><small>{html.escape(told)}; {html.escape(versions)}</small></p>")
-    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
-    return write_page_text(path, page + "\n".join(parts) + "</html>\n")
+        parts += [
+            "<h2>The gate</h2>",
+            f"<p>{_about_the_gate()}</p>",
+            table(result.gate, {k: (k.replace("_", " "), 0) for k in result.gate[0]}),
+        ]
+    return write_plain_page(path, result.study.title, parts, result.provenance)
 
 
 def _introduction() -> str:
@@ -120,32 +105,18 @@ def _within(value: float, limits: tuple[float, float]) -> bool:
     return bool(limits[0] <= value <= limits[1])
 
 
-def picture(figure: "Figure", alt: str) -> str:
-    """An `img` element that holds the figure."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    return f"<img alt='{alt}' src='data:image/png;base64,{base64.b64encode(picture.getvalue()).decode('ascii')}'>"
-
-
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     """All methods and noise levels of one case."""
     error = error_key(rows[0]["reference"])
     shown = [{**r, **{f"error{end}": r.get(f"{error}{end}") for end in ("", "_low", "_high")}} for r in rows]
-    columns = {k: v for k, v in COLUMNS.items() if any(r.get(k) is not None for r in shown)}
-    head = "".join(f"<th>{html.escape(name)}</th>" for name, _ in columns.values())
-    lines = []
-    for row in sorted(shown, key=lambda r: r["sigma"]):
-        cells = "".join(f"<td>{_cell(row, key, digits)}</td>" for key, (_, digits) in columns.items())
-        lines.append(f"<tr{' class=oracle' if row['method'].endswith(':oracle') else ''}>{cells}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+    ordered = sorted(shown, key=lambda r: r["sigma"])
+    return table(ordered, COLUMNS, gray=lambda row: row["method"].endswith(":oracle"), shown=_cell)
 
 
 def _cell(row: Mapping[str, Any], key: str, digits: int) -> str:
     value = row.get(key)
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return html.escape(value)
+    if value is None or isinstance(value, str):
+        return cell(row, key, digits)
     if key == "sigma":
         return f"{value:g}"
     text = f"{value:.{digits}f}"
@@ -153,10 +124,3 @@ def _cell(row: Mapping[str, Any], key: str, digits: int) -> str:
     if low is None or high is None or row["data_sets"] == 1 or key in ("seconds", "peak_mb"):
         return text
     return f"{text} <small>({low:.{digits}f}–{high:.{digits}f})</small>"
-
-
-def _plain_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    rows = list(rows)
-    head = "".join(f"<th>{html.escape(key.replace('_', ' '))}</th>" for key in rows[0])
-    lines = ("".join(f"<td>{html.escape(str(v))}</td>" for v in row.values()) for row in rows)
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

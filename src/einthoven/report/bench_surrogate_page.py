@@ -3,10 +3,9 @@
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from einthoven.report.bench_page import STYLE, picture
-from einthoven.report.template import write_page_text
+from einthoven.report.plain_page import picture, table, write_plain_page
 from einthoven.studies.bench_surrogate_output import SurrogateBenchResult
 from einthoven.studies.surrogates import Row
 
@@ -44,8 +43,7 @@ def write_surrogate_bench_page(result: SurrogateBenchResult, path: Path) -> Path
     path
         The file; its folder must exist.
     """
-    title = html.escape(result.study.title)
-    parts = [f"<h1>{title}</h1>", f"<p>{_introduction()}</p>"]
+    parts = [f"<p>{_introduction()}</p>"]
     for part in dict.fromkeys(row["scored_on"] for row in result.table):
         rows = [row for row in result.table if row["scored_on"] == part]
         parts.append(f"<h2>Scored on {html.escape(part)}</h2>")
@@ -56,12 +54,7 @@ def write_surrogate_bench_page(result: SurrogateBenchResult, path: Path) -> Path
         for condition in dict.fromkeys(row["condition"] for row in rows):
             parts.append(f"<h3>{html.escape(condition)}</h3>")
             parts.append(_table([row for row in rows if row["condition"] == condition]))
-    machine = result.provenance["machine"]
-    told = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
-    versions = ", ".join(f"{k} {v}" for k, v in result.provenance["versions"].items())
-    parts.append(f"<p><small>{html.escape(told)}; {html.escape(versions)}</small></p>")
-    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
-    return write_page_text(path, page + "\n".join(parts) + "</html>\n")
+    return write_plain_page(path, result.study.title, parts, result.provenance)
 
 
 def _introduction() -> str:
@@ -121,16 +114,4 @@ def curve_figure(rows: Sequence[Row]) -> "Figure":
 
 
 def _table(rows: Sequence[Row]) -> str:
-    columns = {k: v for k, v in COLUMNS.items() if any(row.get(k) is not None for row in rows)}
-    head = "".join(f"<th>{html.escape(name)}</th>" for name, _ in columns.values())
-    lines = []
-    for row in sorted(rows, key=lambda r: -r["r2_mean"]):
-        cells = "".join(f"<td>{_cell(row.get(key), digits)}</td>" for key, (_, digits) in columns.items())
-        lines.append(f"<tr{'' if row['learned'] else ' class=oracle'}>{cells}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
-
-
-def _cell(value: Any, digits: int) -> str:
-    if value is None:
-        return "–"
-    return html.escape(value) if isinstance(value, str) else f"{value:.{digits}f}"
+    return table(sorted(rows, key=lambda r: -r["r2_mean"]), COLUMNS, gray=lambda row: not row["learned"])

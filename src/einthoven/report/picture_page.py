@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from einthoven.report.bench_page import STYLE, picture
-from einthoven.report.template import write_page_text
+from einthoven.report.plain_page import picture, write_plain_page
 from einthoven.studies.surrogate_prediction import PicturePrediction
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ def write_picture_page(found: PicturePrediction, path: Path) -> Path:
     path
         The file; its folder must exist.
     """
-    title = "Predicted activation and ECG"
     s = found.settings
     told = (
         f"{found.conducting.shape[0]} x {found.conducting.shape[1]} cells of {s.spacing:g} mm, D = {s.diffusivity:g} "
@@ -32,10 +30,9 @@ def write_picture_page(found: PicturePrediction, path: Path) -> Path:
     )
     judged = found.judgement.warning or "The tissue is like that of the training data"
     sure = f"{judged}. Relative error, for nine of ten familiar sheets: below {100 * found.bound:.1f} %."
-    body = f"<h1>{title}</h1><p>{html.escape(told)}</p><p>{html.escape(sure)}</p>"
-    body += picture(picture_figure(found), "Activation map and ECG")
-    head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
-    return write_page_text(path, f"{head}{body}</html>\n")
+    parts = [f"<p>{html.escape(text)}</p>" for text in (told, sure)]
+    parts.append(picture(picture_figure(found), "Activation map and ECG"))
+    return write_plain_page(path, "Predicted activation and ECG", parts)
 
 
 def picture_figure(found: PicturePrediction) -> "Figure":

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from einthoven.report.bench_page import STYLE, picture
-from einthoven.report.template import write_page_text
+from einthoven.report.plain_page import picture, table, write_plain_page
 from einthoven.report.training_page import course_figure
 from einthoven.studies.surrogates import Evaluation, Row
 from einthoven.surrogate.lead_field_net import PixelTissue
@@ -45,8 +44,7 @@ def write_surrogate_page(result: Evaluation, path: Path) -> Path:
         The file; its folder must exist.
     """
     recipe = result.sheets.recipe
-    title = html.escape(f"{recipe.title}: {result.split} sheets")
-    parts = [f"<h1>{title}</h1>", f"<p>{_introduction()}</p>"]
+    parts = [f"<p>{_introduction()}</p>"]
     parts.append(picture(box_figure(result.rows), "R2 of every predictor"))
     parts.append(_table([row for row in result.table if row["condition"] == "all"]))
     for condition in dict.fromkeys(row["condition"] for row in result.table if row["condition"] != "all"):
@@ -63,12 +61,7 @@ def write_surrogate_page(result: Evaluation, path: Path) -> Path:
                 picture(tissue_figure(*result.tissues[name]), f"Tissue that {name} reads off the median movie")
             )
     parts += _learning(result)
-    machine = result.provenance["machine"]
-    told = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
-    versions = ", ".join(f"{k} {v}" for k, v in result.provenance["versions"].items())
-    parts.append(f"<p><small>{html.escape(told)}; {html.escape(versions)}</small></p>")
-    page = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>"
-    return write_page_text(path, page + "\n".join(parts) + "</html>\n")
+    return write_plain_page(path, f"{recipe.title}: {result.split} sheets", parts, result.provenance)
 
 
 def _introduction() -> str:
@@ -175,16 +168,4 @@ def tissue_figure(read: PixelTissue, true: PixelTissue) -> "Figure":
 
 
 def _table(rows: Sequence[Row]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name, _ in COLUMNS.values())
-    lines = []
-    for row in rows:
-        cells = "".join(f"<td>{_cell(row.get(key), digits)}</td>" for key, (_, digits) in COLUMNS.items())
-        gray = " class=oracle" if row["predictor"].startswith("true") else ""
-        lines.append(f"<tr{gray}>{cells}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
-
-
-def _cell(value: Any, digits: int) -> str:
-    if value is None:
-        return "–"
-    return html.escape(value) if isinstance(value, str) else f"{value:.{digits}f}"
+    return table(rows, COLUMNS, gray=lambda row: row["predictor"].startswith("true"))

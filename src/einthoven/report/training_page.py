@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from einthoven.report.bench_page import STYLE, picture
-from einthoven.report.template import write_page_text
+from einthoven.report.plain_page import picture, write_plain_page
 from einthoven.studies.surrogates import TrainingResult
 from einthoven.surrogate.cards import card_text
 
@@ -25,12 +24,9 @@ def write_training_page(result: TrainingResult, path: Path) -> Path:
         The file; its folder must exist.
     """
     model = result.card["configuration"]["model"]
-    title = f"Training of {model}"
-    parts = [f"<h1>{title}</h1>", picture(course_figure({"": result.card["course"]}), "Course of the training")]
+    parts = [picture(course_figure({"": result.card["course"]}), "Course of the training")]
     parts.append(f"<pre>{html.escape(card_text(model, result.card))}</pre>")
-    style = f"{STYLE} pre {{ white-space: pre-wrap; font-size: 13px; }}"
-    head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{style}</style>"
-    return write_page_text(path, head + "\n".join(parts) + "</html>\n")
+    return write_plain_page(path, f"Training of {model}", parts)
 
 
 def course_figure(courses: Mapping[str, Mapping[str, Sequence[float]]]) -> "Figure":

@@ -6,7 +6,6 @@ sees the truth, except where the rule of a classical method is ``oracle``.
 """
 
 import time
-import tomllib
 from dataclasses import asdict, replace
 from functools import lru_cache
 from importlib import resources
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from einthoven.core import FileFormatError, InputError, Reconstruction, Recording
+from einthoven.core import Reconstruction, Recording
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.held_out import held_out_leads
 from einthoven.inverse.physics.fields import CellPhysics, first_crossing
@@ -26,7 +25,7 @@ from einthoven.inverse.physics.solver import Imaged
 from einthoven.inverse.physics.spread import coverage, laplace
 from einthoven.inverse.physics.strong import FocalImage
 from einthoven.inverse.registry import METHODS, make_rule, make_solver
-from einthoven.io.ready_files import ready_text, ready_titles
+from einthoven.io.ready_files import checked_model, ready_text, ready_titles
 from einthoven.studies.bench_cases import CASES, GEOMETRIES, REFERENCES, BenchCase, BenchData, bench_data
 from einthoven.studies.memory import PeakMemory
 from einthoven.studies.store import CellResult, Config, ResultsStore
@@ -118,14 +117,7 @@ def load_bench(text: str | Path) -> BenchStudy:
     InputError
         If there is none, or for what is wrong in it.
     """
-    try:
-        study = BenchStudy.model_validate(tomllib.loads(bench_text(text)))
-    except tomllib.TOMLDecodeError as problem:
-        raise FileFormatError(text, f"is no TOML file ({problem}).") from None
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
-        raise InputError(f"{text}: {place}: {first['msg']}; got {first.get('input')!r}.") from None
+    study = checked_model(BenchStudy, bench_text(text), text)
     for block in study.blocks:
         for method in block.methods:
             check_method(method)

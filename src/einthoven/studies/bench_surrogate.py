@@ -6,7 +6,6 @@ training that was cut off goes on from its last epoch. Sets that are not there a
 """
 
 import json
-import tomllib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import einthoven
-from einthoven.core import FileFormatError, InputError
 from einthoven.core.progress import Progress, silent
-from einthoven.io.ready_files import ready_text, ready_titles
+from einthoven.io.ready_files import checked_model, ready_text, ready_titles
 from einthoven.studies.output import plain
 from einthoven.studies.sheet_sets import VERSION as SHEETS_VERSION
 from einthoven.studies.sheet_sets import SheetSet, load_recipe, make_sheets
@@ -102,14 +100,7 @@ def load_surrogate_bench(text: str | Path) -> SurrogateStudy:
     InputError
         If there is none, or for what is wrong in it.
     """
-    try:
-        study = SurrogateStudy.model_validate(tomllib.loads(surrogate_bench_text(text)))
-    except tomllib.TOMLDecodeError as problem:
-        raise FileFormatError(text, f"is no TOML file ({problem}).") from None
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
-        raise InputError(f"{text}: {place}: {first['msg']}; got {first.get('input')!r}.") from None
+    study = checked_model(SurrogateStudy, surrogate_bench_text(text), text)
     for block in study.blocks:
         for model in block.models:
             load_configuration(model)

@@ -7,7 +7,6 @@ compressed.
 """
 
 import shutil
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tomli_w
-from pydantic import ValidationError
 
 import einthoven
-from einthoven.core import FileFormatError, InputError
+from einthoven.core import InputError
 from einthoven.core.errors import some
 from einthoven.core.progress import Progress, silent
 from einthoven.io.atomic import replacing
-from einthoven.io.ready_files import ready_text, ready_titles
+from einthoven.io.ready_files import checked_model, ready_text, ready_titles
 from einthoven.studies.output import make_folder
 from einthoven.studies.store import Cell, CellResult, Config, ResultsStore
 from einthoven.studies.sweep import Sweep, Workers, run_cells
@@ -75,20 +73,7 @@ def load_recipe(text: str | Path) -> SheetRecipe:
     InputError
         If there is none, or for what is wrong in it.
     """
-    return _validated(recipe_text(text), text)
-
-
-def _validated(text: str, name: str | Path) -> SheetRecipe:
-    try:
-        return SheetRecipe.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as problem:
-        raise FileFormatError(name, f"is no TOML file ({problem}).") from None
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        got = f"; got {first['input']!r}" if first["type"] != "value_error" else ""
-        raise InputError(f"{name}: {place + ': ' if place else ''}{message}{got}.") from None
+    return checked_model(SheetRecipe, recipe_text(text), text)
 
 
 # --- making a set -----------------------------------------------------------------------------------------------------
@@ -115,13 +100,13 @@ class Cost(NamedTuple):
         """In a sentence."""
         if not self.sheets:
             return "all sheets are there."
-        processes = 1 if isinstance(workers, str) else workers
+        processes, whose = (1, "one worker") if isinstance(workers, str) else (workers, f"{workers} process(es)")
         minutes = self.sheets * self.seconds / processes / 60
         time = f"{minutes:.0f} minutes" if minutes >= 2 else f"{60 * minutes:.0f} s"
         size = self.sheets * self.bytes / 1e6
         disk = f"{size / 1e3:.1f} GB" if size >= 1e3 else f"{size:.0f} MB"
         one = f"{self.seconds:.2g} s and {self.bytes / 1e6:.2g} MB each"
-        return f"{self.sheets} sheets to simulate: about {time} with {processes} process(es), {disk} of disk ({one})."
+        return f"{self.sheets} sheets to simulate: about {time} with {whose}, {disk} of disk ({one})."
 
 
 def sheet_cells(recipe: SheetRecipe) -> list[Config]:
@@ -219,7 +204,7 @@ def prepare_folder(recipe: SheetRecipe, folder: Path) -> None:
     make_folder(folder)
     path = folder / RECIPE
     if path.exists():
-        there = _validated(path.read_text(encoding="utf-8"), path)
+        there = checked_model(SheetRecipe, path.read_text(encoding="utf-8"), path)
         changed = [n for n in (*_SHARED, "electrodes") if getattr(there, n) != getattr(recipe, n)]
         if changed:
             raise InputError(

@@ -24,6 +24,7 @@ from einthoven.surrogate.models import (
     Origin,
     Surrogate,
     TissueEcg,
+    cells_of,
     for_membrane,
     load_surrogate,
     n_parameters,
@@ -400,9 +401,13 @@ def loaded(weights: str, sheets: SheetSet) -> tuple[Predictor, str | None]:
 def as_predictor(name: str, surrogate: Surrogate, card: Mapping[str, Any] | None = None) -> Predictor:
     """A surrogate, to be scored; with its card also what it says of its limits."""
     known = None if card is None or "limits" not in card else Limits.of_card(card["limits"])
+    cells = cells_of(surrogate)
+    strange = card is not None and cells is not None and cells != card["origin"]["membrane"]
 
     def limits(sheet: SheetData) -> tuple[float, float]:
         assert known is not None
+        if strange:  # cells are none of the numbers that describe a sheet
+            return np.inf, np.nan
         numbers = statistics(surrogate, sheet)
         return known.judge(numbers).distance, known.bound(numbers)
 

@@ -77,6 +77,6 @@ def _ends(limits: Mapping[str, Any]) -> str:
     known = "\n".join(f"| {name} | {mean:.3g} | {spread:.3g} |" for name, mean, spread in rows)
     return (
         "Limits: a sheet is flagged where these numbers, taken together, are farther from those of the most similar "
-        "training sheet than 99 of 100 training sheets are from theirs.\n\n"
+        "training sheet than 98 of 100 training sheets are from theirs.\n\n"
         "| number | mean | standard deviation |\n|---|---|---|\n" + known
     )

@@ -1,14 +1,13 @@
 """How a surrogate is made and trained: one TOML file per model and ablation."""
 
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from einthoven.core import FileFormatError, InputError
-from einthoven.io.ready_files import ready_text, ready_titles
+from einthoven.core import InputError
+from einthoven.io.ready_files import checked_model, first_problem, ready_text, ready_titles
 from einthoven.surrogate.training import Course
 
 ModelName = Literal["seq2seq", "lead-field-net", "neural-eikonal"]
@@ -67,7 +66,7 @@ class Configuration(BaseModel):
         try:
             network = kind.model_validate(self.network).model_dump(mode="json")
         except ValidationError as problem:
-            raise InputError(f"{name}: network: {_first(problem)}") from None
+            raise InputError(f"{name}: network: {first_problem(problem)}") from None
         return self.model_copy(update={"network": network})
 
 
@@ -85,19 +84,8 @@ def load_configuration(text: str | Path) -> Configuration:
         If there is none, or for what is wrong in it.
     """
     content = ready_text(text, _folder(), "surrogate")
-    try:
-        return Configuration.model_validate(tomllib.loads(content)).checked(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise FileFormatError(text, f"is no TOML file ({problem}).") from None
-    except ValidationError as problem:
-        raise InputError(f"{text}: {_first(problem)}") from None
+    return checked_model(Configuration, content, text).checked(text)
 
 
 def _folder() -> Any:
     return resources.files("einthoven.surrogate") / "configurations"
-
-
-def _first(problem: ValidationError) -> str:
-    error = problem.errors()[0]
-    place = ".".join(str(p) for p in error["loc"])
-    return f"{place + ': ' if place else ''}{error['msg']}; got {error.get('input')!r}."

@@ -115,6 +115,13 @@ def for_membrane(surrogate: Surrogate, membrane: str) -> Surrogate:
     return surrogate
 
 
+def cells_of(surrogate: Surrogate) -> str | None:
+    """Cells that a surrogate assumes, by name; None if it assumes none."""
+    if isinstance(surrogate, TissueEcg):
+        return surrogate.membrane
+    return surrogate.conduction.name if isinstance(surrogate, MovieEcg) else None
+
+
 def statistics(surrogate: Surrogate, sheet: SheetData) -> dict[str, float]:
     """Numbers that describe what a surrogate looks at (`einthoven.surrogate.limits`)."""
     if isinstance(surrogate, (FrameEcg, MovieEcg)):
