@@ -44,6 +44,7 @@ def test_curved_refinement_approaches_the_smooth_surface():
     assert np.abs(refined(disk, curved=True).surface.points - refined(disk).surface.points).max() < 1e-12
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("surface", SHAPES, ids=lambda s: s.name)
 @pytest.mark.parametrize("share", [0.6, 0.25])
 def test_decimation_keeps_shape_and_topology(surface, share):

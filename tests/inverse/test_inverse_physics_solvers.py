@@ -141,6 +141,7 @@ def test_is_deterministic_and_blind_to_the_order_of_leads(method):
     assert np.allclose(plain.estimate.values, shuffled.estimate.values, atol=0.05)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["eand-arn", "eand-arn-separable", "p-dl"])
 def test_seeds_differ(method):
     w = wave()
@@ -163,6 +164,7 @@ def test_ctrl_c_keeps_what_there_is(method):
     assert found.diagnostics["steps"] == 25.0
 
 
+@pytest.mark.long
 @every_method
 def test_progress_counts_the_steps(method):
     calls = []

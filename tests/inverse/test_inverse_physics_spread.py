@@ -195,6 +195,7 @@ def test_where_robust_gcv_fits_the_noise_the_l_curve_chooses(monkeypatch):
     assert np.array_equal(found.estimate.values, wanted.estimate.values)
 
 
+@pytest.mark.long
 def test_a_prior_without_physics_takes_any_potential_in_any_reference():
     w = wave()
     operator = LeadSystem.average(w.operator.out_sites).operator() @ w.operator

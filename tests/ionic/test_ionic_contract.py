@@ -226,6 +226,7 @@ def slopes(membrane: IonicModel, field: str, duration: float) -> tuple[float, fl
         return float(automatic), (float(high) - float(low)) / (2 * h)
 
 
+@pytest.mark.long
 @every_class
 def test_gradients_of_smooth_models_match_differences(name: str):
     membrane = smoothed(model(name))

@@ -159,7 +159,7 @@ def test_a_graph_of_grid_cells_steps_like_the_grid():
     np.testing.assert_allclose(ours.vm, theirs.vm, atol=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "scheme"),
     [
@@ -304,6 +304,7 @@ PARTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", PARTS)
 def test_gradients_match_central_differences(sheet_gradient, part):
     outputs, gradient, x = sheet_gradient
@@ -322,6 +323,7 @@ def test_forward_mode_agrees_with_reverse_mode(sheet_gradient):
     np.testing.assert_allclose(forward, along(gradient, direction), rtol=1e-9)
 
 
+@pytest.mark.long
 def test_gradients_on_a_surface_match_central_differences():
     tissue, model = Tissue.isotropic(sphere(4.0, subdivisions=2), 0.4), AlievPanfilov1996(time_unit=6.0)
     run = DifferentiableMonodomain(Monodomain(tissue, model), dt=DT, t_end=60.0)
@@ -437,6 +439,7 @@ def test_nested_loops_are_long_enough_and_short(n, levels):
     assert max(lengths) <= n ** (1 / levels) + 1
 
 
+@pytest.mark.long
 @settings(max_examples=8)
 @given(n=st.integers(1, 40), levels=st.integers(0, 3))
 def test_nested_loops_do_what_the_plain_loop_does(n, levels):

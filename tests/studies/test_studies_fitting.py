@@ -97,6 +97,7 @@ def test_a_wave_is_found_through_all_layers(case, short):
     assert contains(case.sources[0].surface, best.wave.sites).all()
 
 
+@pytest.mark.long
 def test_errors_of_pose_and_electrodes_are_unknowns_where_asked_for(case):
     settings = QUICK.model_copy(update={"pose_mm": 4.0, "electrode_mm": 3.0})
     recording = fitted_recording(case, settings)

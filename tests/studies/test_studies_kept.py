@@ -91,6 +91,7 @@ def test_old_cells_go():
     assert len(list((cache_folder() / "cells").iterdir())) == MOST_CELLS
 
 
+@pytest.mark.long
 def test_everything_that_decides_the_beat_is_in_its_key():
     small = Phantom(Resolution(torso=40.0, lungs=30.0, heart=9.0, envelope=12.0, blood=14.0))
     beat = VolumeBeat(small)

@@ -127,6 +127,7 @@ def frame_net(settings: Seq2SeqSettings = TINY, n_electrodes: int = 1) -> Seq2Se
     return Seq2Seq.random(0, settings, pixels=8, n_electrodes=n_electrodes, scale=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [
@@ -161,6 +162,7 @@ def test_spectral_entropy():
     assert float(spectral_entropy(7 * np.roll(mixed, 9))) == pytest.approx(float(spectral_entropy(mixed)), rel=1e-4)
 
 
+@pytest.mark.long
 def test_the_entropy_counts_at_first_and_not_at_the_end():
     items = [short(0)]
     with_, without = frame_net(replace(TINY, entropy=5.0)), frame_net(replace(TINY, entropy=0.0))
