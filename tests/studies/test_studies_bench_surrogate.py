@@ -75,9 +75,9 @@ def test_a_study_gives_rows_tables_weights_and_a_page(done):
     names = {"sets", "store", "cells.csv", "table.csv", "weights", "run.toml", "report.html", "metrics.json"}
     assert {p.name for p in out.iterdir()} == names
     assert sorted(p.name for p in (out / "weights").iterdir()) == [
-        f"tiny-{n}-{seed}.npz" for n in (4, 8) for seed in (0, 1)
+        f"tiny-small-{n}-{seed}.npz" for n in (4, 8) for seed in (0, 1)
     ]
-    _, card = load_surrogate(out / "weights" / "tiny-8-1.npz")
+    _, card = load_surrogate(out / "weights" / "tiny-small-8-1.npz")
     assert (card["seed"], card["training_sheets"]) == (1, 8)
     table = json.loads((out / "metrics.json").read_text())
     line = next(r for r in table if (r["scored_on"], r["condition"], r["training_sheets"]) == ("small:test", "all", 8))

@@ -37,7 +37,7 @@ def worker(
     if find_spec("distributed") is None:
         raise InputError("a worker needs dask.distributed: pip install 'einthoven[cluster]'.")
     words = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--nthreads", "1", "--no-dashboard"]
-    words += ["--nworkers", str(processes), "--preload", "einthoven.studies.cluster"]
+    words += ["--nworkers", str(processes)]
     signal.signal(signal.SIGTERM, _leave)
     while True:
         process = subprocess.Popen(words, env={**os.environ, **ONE_THREAD})

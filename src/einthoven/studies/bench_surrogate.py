@@ -240,7 +240,7 @@ class SurrogateBenchRun:
     rows
         One per training (or baseline), part and condition.
     weights
-        Weights of every training as a file's content, by a name of model, sheets and seed.
+        Weights of every training as a file's content, by a name of model, set, sheets and seed.
     sweep
         What was computed.
     """
@@ -283,8 +283,8 @@ def run_surrogate_bench(
         table = json.loads(_content(stored, "table"))
         rows += [{**row, **about, "learned": cell["model"] != BASELINES} for row in table]
         if "weights" in stored.names:
-            name = f"{cell['model']}-{stored.record['training_sheets']}-{cell['seed']}"
-            weights[name] = _content(stored, "weights")
+            trained = f"{cell['recipe']['folder']}-{stored.record['training_sheets']}"
+            weights[f"{cell['model']}-{trained}-{cell['seed']}"] = _content(stored, "weights")
     return SurrogateBenchRun(rows, weights, sweep)
 
 
