@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from einthoven.core import Electrodes, ForwardOperator, InputError
+from einthoven.core.devices import over_devices
 from einthoven.eikonal.conduction import Conduction
 from einthoven.forward.lead_field import BATH_CONDUCTIVITY, INTRACELLULAR_PER_DIFFUSIVITY
 from einthoven.surrogate.movie_maps import LEAST_SHARE, MovieMaps, movie_maps
@@ -350,7 +351,7 @@ class MovieLearner:
         scale = 1 / np.maximum(spread, FLOOR * spread.max(axis=1, keepdims=True))
         ecg, true = np.stack([i.ecg[:, frames] for i in items]), np.stack([i.diffusivity for i in items])
         seen = jax.tree.map(lambda *a: jnp.stack(a), *[i.seen for i in items])
-        loss, gradient = _loss(model, seen, movies, ecg, scale.astype(np.float32), true)
+        loss, gradient = _loss(model, *over_devices((seen, movies, ecg, scale.astype(np.float32), true)))
         return float(loss), gradient
 
     def score(self, model: ConductanceNet, items: Sequence[MovieItem]) -> dict[str, float]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from einthoven.core import InputError
+from einthoven.core.devices import over_devices
 from einthoven.eikonal import Arrival
 from einthoven.surrogate.front_features import FEATURES, Front, shuffled, unshuffled
 from einthoven.surrogate.training import Moment
@@ -152,7 +153,7 @@ class FrontLearner:
     ) -> tuple[float, SlownessNet]:
         """Mean squared error (ms2), and its derivatives through the second solution."""
         del moment
-        features = np.stack([front.features for front, _ in items])
+        features = over_devices(np.stack([front.features for front, _ in items]))
         found = np.asarray(_corrections(model, features))
         adjoints, loss, by_delay = np.zeros(found.shape, np.float32), 0.0, 0.0
         for k, (front, true) in enumerate(items):
@@ -167,7 +168,7 @@ class FrontLearner:
             full[front.tissue.nodes] = by_log
             adjoints[k] = unshuffled(full.reshape(front.tissue.shape), front.factor)
             by_delay += float(back.onsets.sum())
-        gradient = _pulled_back(model, features, adjoints)
+        gradient = _pulled_back(model, features, over_devices(adjoints))
         return loss, eqx.tree_at(lambda g: g.delay, gradient, jnp.asarray(by_delay, jnp.float32))
 
     def score(self, model: SlownessNet, items: Sequence[tuple[Front, np.ndarray]]) -> dict[str, float]:

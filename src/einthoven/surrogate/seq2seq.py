@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from einthoven.core import InputError
+from einthoven.core.devices import over_devices
 from einthoven.surrogate.sheets import SheetData
 from einthoven.surrogate.training import Moment
 
@@ -222,7 +223,7 @@ class FrameLearner:
         """Loss and derivatives; sheets are mirrored only where their ECG is."""
         weight = model.settings.entropy * 0.5 * (1 + np.cos(np.pi * moment.done))
         movies, ecg = (np.stack([i[k] for i in items]) for k in (0, 1))
-        loss, gradient = _loss(model, movies, ecg, jnp.asarray(weight, jnp.float32))
+        loss, gradient = _loss(model, *over_devices((movies, ecg)), jnp.asarray(weight, jnp.float32))
         return float(loss), eqx.tree_at(lambda g: g.scale, gradient, jnp.zeros(()))
 
     def score(self, model: Seq2Seq, items: Sequence[FrameItem]) -> dict[str, float]:

@@ -20,6 +20,7 @@ import optax
 from jaxtyping import Array, Float
 
 from einthoven.core import InputError
+from einthoven.core.devices import over_devices
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.physics.checkpoint import Checkpoint, fingerprint
 
@@ -228,10 +229,11 @@ class _Run:
     """The state of a training, of one or of all members of an ensemble (then `varied` is not None)."""
 
     def __init__(self, free: Any, fixed: Any, cost: Any, schedule: Schedule, keys: Any, varied: Any = None):
-        self.free, self.fixed, self.cost, self.schedule = free, fixed, cost, schedule
-        self.keys, self.varied = keys, varied
+        self.fixed, self.cost, self.schedule, self.keys = fixed, cost, schedule, keys
         members = () if varied is None else (len(jax.tree.leaves(free)[0]),)
-        self.tolerance = jnp.full(members, schedule.tolerances[0], cost.data.dtype)
+        tolerance = jnp.full(members, schedule.tolerances[0], cost.data.dtype)
+        of_members = (free, varied, tolerance)
+        self.free, self.varied, self.tolerance = of_members if varied is None else over_devices(of_members)
         self.rows, self.course, self.done, self.moments = [], 0, 0, None
 
     def state(self) -> dict[str, Any]:
