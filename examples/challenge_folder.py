@@ -100,7 +100,7 @@ def write_simulated(folder: Path, truth: Path, *, subdivisions: int = 3, seed: i
     """Write three simulated beats and their truth."""
     skin, heart = surfaces(subdivisions)
     fine_skin, fine_heart = surfaces(subdivisions + 1)
-    chosen = np.arange(0, skin.n_points, skin.n_points // 120)
+    chosen = np.arange(0, skin.n_points, max(1, skin.n_points // 120))
     electrodes = Electrodes(tuple(f"E{i + 1}" for i in range(len(chosen))), skin.points[chosen])
     origin = "simulated by examples/challenge_folder.py"
     write_folder(folder, skin, heart, electrodes, CASE_TOML.format(rate_hz=500, origin=origin))

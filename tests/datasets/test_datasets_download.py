@@ -138,7 +138,7 @@ def test_a_cut_download_begins_again(fetch, server, cache):
 )
 def test_what_is_not_whole_is_not_there(fetch, server, cache, monkeypatch, path, asked, match):
     monkeypatch.setattr(registry, "TIMEOUT_S", 0.2)
-    with pytest.raises(InputError, match=rf"one: a\.bin could not be downloaded from .*/{path} {match}\. Put") as caught:
+    with pytest.raises(InputError, match=rf"a\.bin could not be downloaded from .*/{path} {match}\. Put") as caught:
         fetch(path)
     assert "\n" not in str(caught.value)
     assert server.count(path) == asked

@@ -4,8 +4,10 @@ A submission is a ``.zip`` of such files, one per beat, matched with the truth b
 """
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -87,7 +89,7 @@ def read_beats(path: str | Path) -> dict[str, ChallengeBeat]:
         )
         if not files:
             raise InputError(f"{path}: holds no beat; beats are files whose names end in {ENDING}.")
-        twice = sorted({a.name for a, b in zip(files, files[1:], strict=False) if a.name == b.name})
+        twice = sorted({a.name for a, b in pairwise(files) if a.name == b.name})
         if twice:
             raise InputError(
                 f"{path}: {some(twice)} occur more than once in its folders, and beats go by their base names; leave "
@@ -123,7 +125,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
                     place = PurePosixPath(name)
                     if name.endswith(ENDING) and "__MACOSX" not in place.parts:
                         archive.extract(name, temporary)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
             raise FileFormatError(path, f"is not a folder, and not a whole .zip: {error}.") from None
         yield Path(temporary)
 

@@ -155,7 +155,7 @@ def _place(place: Float[np.ndarray, " 3"]) -> dict[str, float]:
 
 
 def write_images(images: ChallengeImages, folder: Path) -> dict[str, Path]:
-    """Write ``submission/NAME-cs.mat`` per beat, the same as ``submission.zip``, ``metrics.csv``, ``run.toml``, the seal.
+    """Write ``submission/NAME-cs.mat`` per beat, the same as ``submission.zip``, one row per beat, and ``run.toml``.
 
     Beats of an earlier run are removed with its folder. A folder that holds beats but no ``metrics.json`` is not one
     of ours, and is left alone.
@@ -247,4 +247,3 @@ def write_score(scored: ScoredSubmission, folder: Path) -> None:
         write_rows(stage / "beats.csv", scored.rows())
         write_rows(stage / "metrics.csv", [scored.summary()])
         write_json(stage / SEAL, scored.summary())
-
