@@ -205,7 +205,8 @@ class _Folder:
             raise field_error(
                 self.toml,
                 "recording.file",
-                f"must name the files of the beats by one *, relative to the folder, as in Beats/*-ts.mat; got {pattern!r}.",
+                "must name the files of the beats by one *, relative to the folder, as in Beats/*-ts.mat; got "
+                f"{pattern!r}.",
             )
         there = self.toml.parent / folder
         names = sorted(f.name for f in there.iterdir()) if there.is_dir() else []
