@@ -23,7 +23,7 @@ from einthoven.metrics import (
     mean_score,
 )
 from einthoven.studies.forward import build_operator
-from einthoven.studies.imaging import checked_methods, image_case
+from einthoven.studies.imaging import checked_methods, image_case, qrs_window, select_data
 from einthoven.studies.output import SEAL, check_folder, plain, staged, without_none, write_json, write_rows
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.results import ImagingResult
@@ -135,9 +135,12 @@ def _earliest(result: ImagingResult) -> Float[np.ndarray, " 3"]:
 
 
 def _wave_site(case: Case, settings: ImagingSettings) -> Float[np.ndarray, " 3"]:
+    """Early site of one wave, fitted to the QRS complex, or to the whole recording where none is found."""
     from einthoven.studies.fitting import fit_case
 
+    recording = select_data(case, settings)
     fit = FitSettings(
+        window_ms=qrs_window(recording) or (float(recording.times[0]), float(recording.times[-1])),
         reference=settings.reference,
         leads=settings.leads,
         exclude=settings.exclude,

@@ -90,12 +90,13 @@ def image_case(
     steps = len(methods) + 1
     progress("imaging", 0, steps)
     start = time.perf_counter()
-    if built is not None:
-        pass
-    elif settings.operator is None:
-        built = build_operator(case, quantity=source.quantity)
-    else:
-        built = saved_operator(Path(settings.operator), case, recording, source.quantity)
+    if built is None:
+        saved, wanted = settings.operator, source.quantity
+        built = (
+            build_operator(case, quantity=wanted)
+            if saved is None
+            else saved_operator(Path(saved), case, recording, wanted)
+        )
     operator = referenced_operator(built, recording)
     operator_seconds = time.perf_counter() - start
     progress("imaging", 1, steps)
