@@ -277,7 +277,7 @@ def test_no_network_says_where_to_put_the_files(tiny):
 
 
 def test_an_altered_origin_is_refused(tiny):
-    with pytest.raises(InputError, match="another file is there now, its checksum differs"):
+    with pytest.raises(InputError, match="what came is not the file, its checksum differs"):
         registry.dataset_path("tiny", downloader=Origin(first=b"evil", second=b"evil"))
     assert not list(tiny.rglob("*.txt"))
 

@@ -31,7 +31,7 @@ def test_every_public_module_is_in_the_api_pages(module):
 def test_every_page_is_in_the_navigation():
     nav = (ROOT / "mkdocs.yml").read_text()
     for page in (ROOT / "docs").rglob("*.md"):
-        assert str(page.relative_to(ROOT / "docs")) in nav
+        assert page.relative_to(ROOT / "docs").as_posix() in nav
 
 
 def test_methods_and_rules_are_explained():

@@ -11,6 +11,7 @@ import einthoven
 from einthoven.cli import console
 from einthoven.cli.bench import bench_app
 from einthoven.cli.calibrate import calibrate
+from einthoven.cli.challenge import challenge_app
 from einthoven.cli.datasets import datasets_app
 from einthoven.cli.files import convert, info, score
 from einthoven.cli.fit import fit
@@ -39,6 +40,7 @@ app.command()(info)
 app.command()(worker)
 app.add_typer(surrogate_app, name="surrogate")
 app.add_typer(bench_app, name="bench")
+app.add_typer(challenge_app, name="challenge")
 app.add_typer(datasets_app, name="datasets")
 
 #: Exit code of a run that was stopped by the user, and what is said then.

@@ -6,9 +6,10 @@ checksum before it is read.
 """
 
 import contextlib
+import logging
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,6 +24,10 @@ from einthoven.io.caches import cache_folder
 DATA_DIR = "EINTHOVEN_DATA_DIR"
 #: Seconds that an origin may stay silent.
 TIMEOUT_S = 20
+#: How often a download that is cut off is begun, each time anew.
+ATTEMPTS = 3
+#: What is said of one that was cut off.
+CUT = f"the connection was cut {ATTEMPTS} times"
 
 #: Takes a URL, the path to write and an object that this package does not use, as pooch's downloaders do.
 Downloader = Callable[[str, str, Any], None]
@@ -195,31 +200,12 @@ def _intact(path: Path, entry: RemoteFile, *, mend: str) -> Path:
 
 def _download(record: Dataset, entry: RemoteFile, path: Path, downloader: Downloader | None) -> None:
     """Try the origins in order; pooch compares the checksum before the file appears under its name."""
-    import logging
-
-    import pooch
-
-    log = pooch.get_logger()
-    level = log.level
-    log.setLevel(logging.WARNING)
     problems = []
-    try:
-        for url in entry.urls:
-            try:
-                pooch.retrieve(
-                    url,
-                    known_hash=f"sha256:{entry.sha256}",
-                    fname=path.name,
-                    path=path.parent,
-                    downloader=cast(Any, downloader or pooch.HTTPDownloader(timeout=TIMEOUT_S)),
-                )
-                return
-            except (OSError, ValueError) as error:  # no network, not found, another checksum
-                problems.append(_reason(error))
-    finally:
-        log.setLevel(level)
-    with contextlib.suppress(OSError):  # leave no empty folder behind
-        path.parent.rmdir()
+    for url in entry.urls:
+        problem = _from_origin(url, entry, path, downloader)
+        if problem is None:
+            return
+        problems.append(problem)
     reasons = "; ".join(dict.fromkeys(problems))
     raise InputError(
         f"{record.name}: {entry.name} could not be downloaded from {' or '.join(entry.urls)} ({reasons}). "
@@ -228,10 +214,52 @@ def _download(record: Dataset, entry: RemoteFile, path: Path, downloader: Downlo
     )
 
 
+def _from_origin(url: str, entry: RemoteFile, path: Path, downloader: Downloader | None) -> str | None:
+    """Download from one origin, from the beginning if the connection was cut; what was wrong, or None."""
+    import pooch
+
+    problem = None
+    for _ in range(ATTEMPTS):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _silent(pooch.get_logger()):
+                pooch.retrieve(
+                    url,
+                    known_hash=f"sha256:{entry.sha256}",
+                    fname=path.name,
+                    path=path.parent,
+                    downloader=cast(Any, downloader or pooch.HTTPDownloader(timeout=TIMEOUT_S)),
+                )
+            return None
+        except (OSError, ValueError) as error:  # no network, not found, another checksum
+            problem = _reason(error)
+            if problem != CUT:
+                break
+    return problem
+
+
+@contextlib.contextmanager
+def _silent(log: logging.Logger) -> Iterator[None]:
+    """Keep pooch from telling about downloads."""
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def _reason(error: Exception) -> str:
     name = type(error).__name__
-    if name in ("ConnectionError", "ConnectTimeout", "ReadTimeout", "ProxyError", "SSLError"):
+    if name == "ChunkedEncodingError":
+        return CUT
+    if name in ("ReadTimeout", "ConnectTimeout") or "Read timed out" in str(error):
+        return f"no answer for {TIMEOUT_S:g} s"
+    if name in ("ConnectionError", "ProxyError", "SSLError"):
         return "no connection"
+    if name == "HTTPError" and getattr(error, "response", None) is not None:
+        response = cast(Any, error).response
+        return f"the server says {response.status_code} {response.reason}"
     if isinstance(error, ValueError) and "hash" in str(error).lower():
-        return "another file is there now, its checksum differs"
+        return "what came is not the file, its checksum differs"
     return (str(error).splitlines() or [name])[0][:120].rstrip(".")

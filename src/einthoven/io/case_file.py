@@ -156,6 +156,11 @@ class ElectrodesTable(_Table):
 class RecordingTable(_SignalTable):
     """``[recording]``: body-surface potentials."""
 
+    file: str = Field(
+        min_length=1,
+        description="File of the potentials, relative to the case's folder; `Beats/*-ts.mat` for many beats of one "
+        "geometry, which `einthoven challenge image` takes.",
+    )
     electrodes: list[str] | None = Field(
         None, description="Electrode of every row, in order; default: by the file's names, or all in order."
     )

@@ -103,6 +103,29 @@ def read_case_with_notes(path: str | Path) -> CaseOnDisk:
     return _Folder(_case_toml(path)).read()
 
 
+def read_case_beats(path: str | Path) -> dict[str, Case]:
+    """Read a case whose recording is a pattern, ``file = "Beats/*-ts.mat"``: one case per file, geometry shared.
+
+    Parameters
+    ----------
+    path
+        A folder with ``case.toml``, or that file.
+
+    Returns
+    -------
+    dict
+        Cases by what the ``*`` stands for, sorted.
+
+    Raises
+    ------
+    FileFormatError
+        If ``case.toml`` or a file it names is wrong, the recording is no such pattern, or no file fits it.
+    GeometryError
+        As `read_case`.
+    """
+    return _Folder(_case_toml(Path(path))).read_beats()
+
+
 def is_case(path: str | Path) -> bool:
     """Whether there is a case at `path`: a folder with ``case.toml``, that file, or a Zarr store of one."""
     path = Path(path)
@@ -146,25 +169,76 @@ class _Folder:
     _contents: dict[Path, Content] = field(default_factory=dict)
 
     def read(self) -> CaseOnDisk:
+        spec = parse(self.toml)
+        if spec.recording is not None and "*" in spec.recording.file:
+            raise field_error(
+                self.toml,
+                "recording.file",
+                f"{spec.recording.file} stands for several beats, which `einthoven challenge image` takes; name one "
+                "file.",
+            )
+        case = self.geometry(spec)
+        recording = self.recording(spec.recording, case.electrodes) if spec.recording is not None else None
+        return CaseOnDisk(self.with_recording(case, recording), tuple(self.notes))
+
+    def read_beats(self) -> dict[str, Case]:
+        spec = parse(self.toml)
+        files = self.beat_files(spec)
+        for key, heart in spec.hearts.items():
+            if heart.truth is not None:
+                raise field_error(self.toml, f"hearts.{key}.truth", "belongs to one recording, not to all beats.")
+        case = self.geometry(spec)
+        assert spec.recording is not None
+        found = {}
+        for name, file in files.items():
+            table = spec.recording.model_copy(update={"file": file})
+            found[name] = self.with_recording(case, self.recording(table, case.electrodes), name=f"{case.name} {name}")
+            self._contents.pop(self.toml.parent / file, None)
+        return found
+
+    def beat_files(self, spec: CaseFile) -> dict[str, str]:
+        """Files that fit the recording's pattern, relative to the folder, by what its ``*`` stands for."""
+        pattern = "" if spec.recording is None else spec.recording.file
+        folder, _, last = pattern.replace("\\", "/").rpartition("/")
+        before, star, after = last.partition("*")
+        if not star or "*" in after or "*" in folder or Path(pattern).is_absolute():
+            raise field_error(
+                self.toml,
+                "recording.file",
+                "must name the files of the beats by one *, relative to the folder, as in Beats/*-ts.mat; got "
+                f"{pattern!r}.",
+            )
+        there = self.toml.parent / folder
+        names = sorted(f.name for f in there.iterdir()) if there.is_dir() else []
+        fit = [n for n in names if n.startswith(before) and n.endswith(after) and len(n) > len(before) + len(after)]
+        if not fit:
+            raise field_error(self.toml, "recording.file", f"no file in {there} fits {last}.")
+        prefix = f"{folder}/" if folder else ""
+        return {n[len(before) : len(n) - len(after)]: prefix + n for n in fit}
+
+    def geometry(self, spec: CaseFile) -> Case:
+        """The case without its recording, checked."""
         from einthoven.geometry.checks import MAX_ELECTRODE_DISTANCE_MM, check_case
 
-        spec = parse(self.toml)
         torso = self.region(spec, "torso")
         inner = tuple(self.region(spec, key) for key in spec.surfaces if key != "torso")
         with self.within("surfaces"):
             conductor = VolumeConductor(torso, inner)
         sources = tuple(self.source(spec, key) for key in spec.hearts)
         electrodes = self.electrodes(spec, torso.surface)
-        recording = self.recording(spec.recording, electrodes) if spec.recording is not None else None
-        info = dict(spec.info)
-        if self.notes:
-            info["repairs"] = " ".join([*([info["repairs"]] if "repairs" in info else []), *self.notes])
         name = spec.name or self.toml.absolute().parent.name or "case"
-        with self.within("recording"):
-            case = Case(name, conductor, sources, electrodes, recording, info)
+        case = Case(name, conductor, sources, electrodes, None, dict(spec.info))
         allowed = spec.electrodes.max_distance
         check_case(case, max_electrode_distance=MAX_ELECTRODE_DISTANCE_MM if allowed is None else allowed)
-        return CaseOnDisk(case, tuple(self.notes))
+        return case
+
+    def with_recording(self, case: Case, recording: Recording | None, *, name: str | None = None) -> Case:
+        """The case with a recording, and what was done to its files so far."""
+        info = dict(case.info)
+        if self.notes:
+            info["repairs"] = " ".join([*([info["repairs"]] if "repairs" in info else []), *dict.fromkeys(self.notes)])
+        with self.within("recording"):
+            return replace(case, name=name or case.name, recording=recording, info=info)
 
     @contextmanager
     def within(self, field_name: str) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """The parts of the 2026 ECGI Data Challenge score, each on its own, and its aggregate per data set.
 
-Facts from the challenge's public scorer: SC and TC are *uncentred* cosines over space and time, the
-mean error is turned into 1 - mean(RMSE)/1.0, and the localization error enters as a distance.
+Facts from the challenge's public scorer (https://github.com/CECGImaging/2026_ECGI_Data_Challenge): SC and TC are
+*uncentred* cosines over space and time, the mean error is turned into 1 - mean(RMSE)/1.0, and the localization error
+enters as a distance. ``docs/how-to/challenge.md`` compares rule by rule.
 """
 
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ class ChallengeBeat:
     Parameters
     ----------
     potentials
-        Shape (n_nodes, n_times), mV.
+        Shape (n_nodes, n_times), mV; of shape (0, 0) where only the location counts.
     pacing_location
         Shape (3,), mm.
     """
@@ -117,6 +118,9 @@ AUCKLAND = ChallengeWeights("Auckland", sc=1 / 6, tc=1 / 6, rmse=1 / 6, localiza
 HALIFAX = ChallengeWeights("Halifax", localization=1.0)
 BRATISLAVA = ChallengeWeights("Bratislava", localization=1.0)
 
+#: Weights of the challenge's data sets by name.
+CHALLENGE_DATASETS = {weights.name.lower(): weights for weights in (UTAH, AUCKLAND, HALIFAX, BRATISLAVA)}
+
 
 @dataclass(frozen=True)
 class ChallengeScore:
@@ -125,9 +129,9 @@ class ChallengeScore:
     Parameters
     ----------
     sc, tc
-        Uncentred cosines.
+        Uncentred cosines; NaN where the beats hold no potentials.
     rmse
-        Mean over the beats of the root mean square error, mV.
+        Mean over the beats of the root mean square error, mV; NaN as before.
     localization_error
         Mean distance of the pacing sites, mm.
     n_beats
@@ -146,13 +150,25 @@ class ChallengeScore:
         return 1.0 - self.rmse / 1.0
 
     def total(self, weights: ChallengeWeights) -> float:
-        """Return the sum of the parts as that data set weighs them."""
-        return (
-            weights.sc * self.sc
-            + weights.tc * self.tc
-            + weights.rmse * self.rmse_part
-            + weights.localization * self.localization_error
+        """Return the sum of the parts as that data set weighs them; parts of weight 0 are not looked at.
+
+        Raises
+        ------
+        InputError
+            If a part that counts is missing because the beats hold no potentials.
+        """
+        parts = (
+            (weights.sc, self.sc),
+            (weights.tc, self.tc),
+            (weights.rmse, self.rmse_part),
+            (weights.localization, self.localization_error),
         )
+        total = sum(weight * part for weight, part in parts if weight)
+        if np.isnan(total):
+            raise InputError(
+                f"{weights.name} counts potentials, and the beats hold none; score them as halifax or bratislava."
+            )
+        return total
 
 
 def challenge_score(estimates: Mapping[str, ChallengeBeat], truths: Mapping[str, ChallengeBeat]) -> ChallengeScore:
@@ -172,31 +188,67 @@ def challenge_score(estimates: Mapping[str, ChallengeBeat], truths: Mapping[str,
     Raises
     ------
     InputError
-        If beats are missing on one side, shapes differ, or a pacing location is not three finite numbers.
+        As `beat_scores`.
     """
-    odd = sorted(set(estimates) ^ set(truths))
-    if odd or not truths:
-        raise InputError(
-            f"challenge beats must be the same in estimate and truth; {some(odd) or 'all'} are missing on one side. "
-            "Name the files alike."
-        )
-    rows = [_beat_parts(name, estimates[name], truths[name]) for name in sorted(truths)]
+    return mean_score(beat_scores(estimates, truths))
+
+
+def mean_score(scores: Mapping[str, ChallengeScore]) -> ChallengeScore:
+    """Return the mean of every part over beats, each counted once."""
+    rows = [(s.sc, s.tc, s.rmse, s.localization_error) for s in scores.values()]
     sc, tc, error, distance = np.mean(rows, axis=0)
     return ChallengeScore(float(sc), float(tc), float(error), float(distance), len(rows))
 
 
-def _beat_parts(name: str, estimate: ChallengeBeat, truth: ChallengeBeat) -> tuple[float, float, float, float]:
+def beat_scores(
+    estimates: Mapping[str, ChallengeBeat], truths: Mapping[str, ChallengeBeat]
+) -> dict[str, ChallengeScore]:
+    """Score every beat on its own.
+
+    Parameters
+    ----------
+    estimates, truths
+        Beats by base name of their file.
+
+    Raises
+    ------
+    InputError
+        If beats are missing on one side, shapes differ, potentials are not finite, a pacing location is not three
+        finite numbers, or some beats hold potentials and others none.
+    """
+    for names, where in ((set(truths) - set(estimates), "the estimate"), (set(estimates) - set(truths), "the truth")):
+        if names:
+            raise InputError(
+                f"challenge beats must be the same in estimate and truth; {some(sorted(names))} are missing on one "
+                f"side: {where}. Name the files alike."
+            )
+    if not truths:
+        raise InputError("challenge beats must be the same in estimate and truth; all are missing. Name the folders.")
+    found = {name: _beat_score(name, estimates[name], truths[name]) for name in sorted(truths)}
+    empty = [name for name, score in found.items() if np.isnan(score.sc)]
+    if empty and len(empty) < len(found):
+        raise InputError(f"beats {some(empty)} hold no potentials, the others do; give all of them, or none.")
+    return found
+
+
+def _beat_score(name: str, estimate: ChallengeBeat, truth: ChallengeBeat) -> ChallengeScore:
     if np.shape(estimate.potentials) != np.shape(truth.potentials):
         raise InputError(
             f"beat {name}: estimate and truth must have the same shape (nodes, times); got "
             f"{np.shape(estimate.potentials)} and {np.shape(truth.potentials)}."
         )
+    if not (np.isfinite(estimate.potentials).all() and np.isfinite(truth.potentials).all()):
+        raise InputError(f"beat {name}: potentials must be finite in estimate and truth; some are NaN or infinite.")
     places = np.array([estimate.pacing_location, truth.pacing_location], dtype=np.float64)
     if places.shape != (2, 3) or not np.isfinite(places).all():
         raise InputError(f"beat {name}: a pacing location must be three finite numbers (mm) in estimate and truth.")
-    return (
+    distance = float(np.linalg.norm(places[0] - places[1]))
+    if np.size(truth.potentials) == 0:
+        return ChallengeScore(float("nan"), float("nan"), float("nan"), distance, 1)
+    return ChallengeScore(
         spatial_cosine(estimate.potentials, truth.potentials),
         temporal_cosine(estimate.potentials, truth.potentials),
         rmse(estimate.potentials, truth.potentials),
-        float(np.linalg.norm(places[0] - places[1])),
+        distance,
+        1,
     )

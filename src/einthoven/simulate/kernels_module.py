@@ -134,11 +134,11 @@ def _from_file(name: str, file: Path) -> ModuleType:
 def _written(file: Path, source: str) -> Path | None:
     """The file with that source, written if it is not there; None where it cannot be."""
     try:
-        if file.is_file() and file.read_text() == source:
+        if file.is_file() and file.read_text(encoding="utf-8") == source:
             return file
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        with os.fdopen(handle, "w") as out:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
             out.write(source)
         Path(temporary).replace(file)
     except OSError:

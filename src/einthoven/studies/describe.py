@@ -10,6 +10,9 @@ from einthoven.core import Case, Recording, Surface
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.ready import is_named, open_case
 
+#: Packages that read, write, draw or compute elsewhere: of interest where something fails, not where a number differs.
+COMPANIONS = ("equinox", "optax", "xarray", "zarr", "h5py", "matplotlib", "typer", "pydantic", "pyvista", "distributed")
+
 
 def describe(text: str) -> dict[str, Any]:
     """Describe a case (geometry checked) or a file, as flat facts."""
@@ -76,14 +79,20 @@ def describe_recording(recording: Recording) -> str:
 
 
 def describe_installation() -> dict[str, Any]:
-    """Versions, machine, threads, where data is looked for and what is cached where."""
+    """Versions, machine, threads, where data is looked for, what is cached where; writes nothing."""
+    import sys
+
     from numba import get_num_threads
 
     from einthoven.inverse.registry import METHODS, RULES
 
     facts: dict[str, Any] = dict(versions())
+    facts["companions"] = " ".join(f"{name} {version}" for name, version in versions(COMPANIONS).items())
+    facts["executable"] = sys.executable
     facts |= machine()
+    facts["encoding"] = sys.stdout.encoding
     facts["numba_threads"] = get_num_threads()
+    facts["OPENBLAS_NUM_THREADS"] = os.environ.get("OPENBLAS_NUM_THREADS", "not set")
     facts["EINTHOVEN_DATA_DIR"] = os.environ.get("EINTHOVEN_DATA_DIR", "not set: datasets are downloaded")
     facts |= {f"cache_{name}": str(folder) for name, folder in _caches().items()}
     facts["methods"] = " ".join(METHODS)

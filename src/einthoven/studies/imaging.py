@@ -49,6 +49,7 @@ def image_case(
     *,
     case_name: str | None = None,
     folder: Path | None = None,
+    built: ForwardOperator | None = None,
     progress: Progress = silent,
 ) -> ImagingResult:
     """Image a case with every method of the settings.
@@ -64,6 +65,9 @@ def image_case(
         How the user named the case, for the provenance.
     folder
         Where long trainings keep their checkpoints; None: nowhere.
+    built
+        The operator of the case's geometry (`einthoven.studies.forward.build_operator`), where it has been built
+        before; None to build it, or to take the one of the settings.
     progress
         Told after each method, and about the steps of a training.
 
@@ -86,10 +90,13 @@ def image_case(
     steps = len(methods) + 1
     progress("imaging", 0, steps)
     start = time.perf_counter()
-    if settings.operator is None:
-        built = build_operator(case, quantity=source.quantity)
-    else:
-        built = saved_operator(Path(settings.operator), case, recording, source.quantity)
+    if built is None:
+        saved, wanted = settings.operator, source.quantity
+        built = (
+            build_operator(case, quantity=wanted)
+            if saved is None
+            else saved_operator(Path(saved), case, recording, wanted)
+        )
     operator = referenced_operator(built, recording)
     operator_seconds = time.perf_counter() - start
     progress("imaging", 1, steps)

@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,10 +15,10 @@ from einthoven.core import Case
 PACKAGES = ("einthoven", "numpy", "scipy", "numba", "jax")
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages whose version can change a number."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
+def versions(packages: Sequence[str] | None = None) -> dict[str, str]:
+    """Return the versions of packages; without names, of Python and of those whose version can change a number."""
+    found = {"python": platform.python_version()} if packages is None else {}
+    for package in PACKAGES if packages is None else packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import time
 import uuid
 import zlib
@@ -300,15 +301,11 @@ class ResultsStore:
     @contextmanager
     def _lock(self, name: str, *, wait: bool = True) -> Iterator[bool]:
         """Hold a file's lock; yields False where it is taken and `wait` is False."""
-        import fcntl
-
         path = self.folder / "locks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             with path.open("a") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                except BlockingIOError:
+                if not _take_lock(file.fileno(), wait=wait):
                     yield False
                     return
                 if not _is_at(file.fileno(), path):  # its last holder has removed it meanwhile
@@ -316,7 +313,8 @@ class ResultsStore:
                 try:
                     yield True
                 finally:
-                    path.unlink(missing_ok=True)
+                    with suppress(PermissionError):  # Windows removes no open file; the next holder takes it over
+                        path.unlink(missing_ok=True)
                 return
 
     def _append(self, summary: CellSummary) -> None:
@@ -492,7 +490,7 @@ def _abandoned(stage: Path) -> bool:
     """Whether the process that made a temporary folder is gone."""
     try:
         _, host, pid, _ = stage.name.split("~")
-        if host != socket.gethostname():
+        if host != socket.gethostname() or sys.platform == "win32":  # where os.kill(pid, 0) would end a process
             return time.time() - stage.stat().st_mtime > ABANDONED
         os.kill(int(pid), 0)
     except ProcessLookupError:
@@ -500,6 +498,28 @@ def _abandoned(stage: Path) -> bool:
     except (ValueError, OSError):  # not ours; another user's; gone meanwhile
         return False
     return False
+
+
+def _take_lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock a file until it is closed; False where it is taken and `wait` is False."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        while True:
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                return True
+            except OSError:
+                if not wait:
+                    return False
+                time.sleep(0.05)
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -511,6 +531,8 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 def _sync_tree(folder: Path) -> None:
     """Bring every file and folder to the disk, so that a power cut after the rename loses nothing."""
+    if sys.platform == "win32":  # neither files open for reading nor folders can be brought to the disk
+        return
     for root, _, files in os.walk(folder):
         for name in files:
             _sync(Path(root, name))
