@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from einthoven.report.plain_page import cell, picture, table, write_plain_page
-from einthoven.studies.bench_output import BenchResult
-from einthoven.studies.bench_tables import CURVE, Row, error_key, grouped
+from einthoven.studies.bench_output import BenchResult, Row, grouped
+from einthoven.studies.bench_tables import CURVE, error_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,18 +46,19 @@ def write_bench_page(result: BenchResult, path: Path) -> Path:
         The file; its folder must exist.
     """
     parts = [f"<p>{_introduction()}</p>"]
-    for key, rows in grouped(result.curves, CURVE).items():
+    for key, rows in grouped(result.tables.get("curves", []), CURVE).items():
         parts += _disturbed(key, rows, path.parent / "curves")
     undisturbed = [row for row in result.table if not row.get("disturbance")]
     for key, rows in grouped(undisturbed, ("geometry", "case", "reference")).items():
         heading = html.escape(", ".join((key[0], key[1], f"{key[2]} reference")))
         parts += [f"<h2>{heading}</h2>", picture(error_figure(rows), f"Relative errors: {heading}")]
         parts.append(_table(rows))
-    if result.gate:
+    gate = result.tables.get("gate")
+    if gate:
         parts += [
             "<h2>The gate</h2>",
             f"<p>{_about_the_gate()}</p>",
-            table(result.gate, {k: (k.replace("_", " "), 0) for k in result.gate[0]}),
+            table(gate, {k: (k.replace("_", " "), 0) for k in gate[0]}),
         ]
     return write_plain_page(path, result.study.title, parts, result.provenance)
 
@@ -88,7 +89,7 @@ def _disturbed(key: tuple, rows: Sequence[Row], folder: Path) -> list[str]:
     stem = re.sub(r"[^a-z0-9]+", "-", f"{name} {geometry} {case} {reference} {sigma:g}mV".lower())
     for kind in ("png", "svg"):
         figure.savefig(folder / f"{stem}.{kind}", dpi=130)
-    columns = {"method": COLUMNS["method"], "size": (f"{name} ({rows[0]['unit']})", 0), **COLUMNS}
+    columns = {"method": COLUMNS["method"], "size": (_axis_label(rows[0]), 0), **COLUMNS}
     return [f"<h2>{html.escape(heading)}</h2>", picture(figure, heading), _table(rows, columns)]
 
 
@@ -108,7 +109,7 @@ def disturbance_figure(rows: Sequence[Row]) -> "Figure":
     for axes, (key, label) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True):
         for i, ((method,), here) in enumerate(grouped(rows, ("method",)).items()):
             _curve(axes, [r for r in here if key in r], key, sizes, i, method)
-        axes.set(xlabel=f"{rows[0]['disturbance']} ({rows[0]['unit']})", ylabel=label)
+        axes.set(xlabel=_axis_label(rows[0]), ylabel=label)
         axes.set_xticks(range(len(sizes)), [_size_label(s, rows[0]["disturbance"]) for s in sizes])
         if "error" in key:
             limit = 3.0 if key.startswith("relative") else np.inf
@@ -122,12 +123,18 @@ def disturbance_figure(rows: Sequence[Row]) -> "Figure":
 
 def _curve(axes: "Axes", rows: Sequence[Row], key: str, sizes: Sequence[float], i: int, method: str) -> None:
     """One method: sizes stand evenly, methods a little beside each other."""
+    rows = sorted(rows, key=lambda r: sizes.index(r["size"]))
     x = [sizes.index(r["size"]) + 0.02 * i for r in rows]
     bars = [[abs(r[key] - r[f"{key}_{side}"]) for r in rows] for side in ("low", "high")]
     color, line = ("#9aa2ad", "--") if method.endswith(":oracle") else (f"C{i % 10}", "-")
     marker = "os^Dv<>*"[i // 10 % 8]
     y = [r[key] for r in rows]
     axes.errorbar(x, y, bars, marker=marker, ms=4, lw=1.3, capsize=2, label=method, color=color, ls=line)
+
+
+def _axis_label(row: Row) -> str:
+    name, unit = row["disturbance"], row["unit"]
+    return name if name == unit else f"{name} ({unit})"
 
 
 def _size_label(size: float, disturbance: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+import einthoven
 from einthoven.core import Reconstruction, Recording
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.held_out import held_out_leads
@@ -28,6 +29,8 @@ from einthoven.inverse.physics.strong import FocalImage
 from einthoven.inverse.registry import METHODS, make_rule, make_solver
 from einthoven.io.ready_files import checked_model, ready_text, ready_titles
 from einthoven.studies.bench_cases import CASES, GEOMETRIES, REFERENCES, BenchCase, BenchData, bench_data
+from einthoven.studies.bench_output import Bench, Found
+from einthoven.studies.bench_tables import curves, gate_counts, summary
 from einthoven.studies.disturbances import KINDS, check_disturbance
 from einthoven.studies.memory import PeakMemory
 from einthoven.studies.store import CellResult, Config, ResultsStore
@@ -290,3 +293,14 @@ def spread_scores(image: Imaged | FocalImage, data: BenchData) -> dict[str, floa
 
 def _centered(recording: Recording) -> Recording:
     return replace(recording, values=recording.values - recording.values.mean(axis=0), reference="average")
+
+
+def _found(study: BenchStudy, folder: Path, *, workers: Workers, progress: Progress) -> Found:
+    """Cells, their summary, how often the gate is wrong, curves of disturbances."""
+    store = ResultsStore(folder / "store", version=f"bench {einthoven.__version__} {VERSION}")
+    rows, _ = run_bench(study, store, workers=workers, progress=progress)
+    return Found({"cells": rows, "table": summary(rows), "gate": gate_counts(rows), "curves": curves(rows)})
+
+
+#: ``einthoven bench inverse``.
+INVERSE = Bench("inverse", ready_benches, bench_text, load_bench, _found)

@@ -1,15 +1,12 @@
 """Tables of a comparison: medians and spreads over data sets, ratios to the yardstick, the gate's mistakes."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from einthoven.inverse.physics.gate import Gate
+from einthoven.studies.bench_output import Row, grouped
 from einthoven.studies.disturbances import KINDS
-
-Row = dict[str, Any]
 
 #: What a data set is, and what a line of the table is.
 DATA = ("geometry", "case", "reference", "position", "sigma", "seed", "disturbance", "size")
@@ -48,14 +45,6 @@ OF_SPEED = ("seconds", "processor_seconds")
 def error_key(reference: str) -> str:
     """The relative error by which methods are compared."""
     return "relative_error" if reference == "absolute" else "relative_error_mean_removed"
-
-
-def grouped(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple, list[Row]]:
-    """Rows by the values of some keys (None where one is missing), in the order in which they come."""
-    found: dict[tuple, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[tuple(row.get(k) for k in keys)].append(row)
-    return dict(found)
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:
