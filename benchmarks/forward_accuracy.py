@@ -1,4 +1,7 @@
-"""Accuracy of the boundary-element operators: spheres with exact answers, layers, double layers, measured pairs.
+"""Accuracy of the boundary-element operators: spheres, a wall beside blood, envelopes, a matrix of another program.
+
+Concentric spheres are those of ``einthoven bench forward forward-spheres``; bodies and the measured tank are in
+``forward-bodies``.
 
     python benchmarks/forward_accuracy.py --out out/bench [--smoke]
 
@@ -14,10 +17,13 @@ from pathlib import Path
 import numpy as np
 from _tables import markdown
 
-from einthoven.core import ForwardOperator, Region, Surface, VolumeConductor
+from einthoven.core import Region, Surface, VolumeConductor
 from einthoven.forward import bem
 from einthoven.geometry.generators import shell, sphere
 from einthoven.geometry.operators import areas
+from einthoven.report.bench_forward_page import write_forward_bench_page
+from einthoven.studies.bench_forward import FORWARD, load_forward_bench
+from einthoven.studies.bench_output import grouped, write_bench
 from einthoven.verify import spheres
 
 DEGREES = (1, 2, 3)
@@ -37,18 +43,18 @@ def percent(estimate: np.ndarray, exact: np.ndarray) -> float:
     return 100 * float(np.linalg.norm(estimate - exact) / np.linalg.norm(exact))
 
 
-def concentric(levels: tuple[int, ...]) -> list[dict]:
-    """Heart radius 50, skin radius 100, homogeneous; zonal potentials about the z axis."""
-    rows = []
-    for k in levels:
-        heart, skin = ball(50.0, k, "heart"), ball(100.0, k, "torso")
-        operator = bem.transfer(heart, VolumeConductor(Region(skin, 0.2)))
-        row: dict = {"nodes": f"{heart.n_points} + {skin.n_points}"}
-        for degree in DEGREES:
-            exact = spheres.concentric_factor(degree, 2.0) * spheres.legendre(degree, skin.points)
-            row[f"l={degree} (%)"] = percent(operator.apply(spheres.legendre(degree, heart.points)), exact)
-        rows.append(row | {"row sums - 1": float(np.abs(operator.matrix.sum(axis=1) - 1).max())})
-    return with_orders(rows)
+def on_spheres(rows: list[dict]) -> dict[str, list[dict]]:
+    """Tables of the study of spheres: one per operator and what it leaves out, with orders from level to level."""
+    tables: dict[str, list[dict]] = {}
+    for (layers, operator, left_out, _), here in grouped(rows, ("layers", "operator", "left_out", "reference")).items():
+        part = []
+        for row in sorted(here, key=lambda r: r["level"]):
+            told: dict = {"layers": layers, "nodes": f"{row['heart_nodes']} + {row['other_nodes']}"}
+            errors = {k: v for k, v in row.items() if k.startswith("error_degree_")}
+            part.append(told | {f"l={k.rpartition('_')[2]} (%)": 100 * v for k, v in errors.items()})
+        name = f"Concentric spheres, {operator}" + ("" if left_out == "none" else ", layers left out")
+        tables[name] = tables.get(name, []) + with_orders(part)
+    return tables
 
 
 def with_orders(rows: list[dict]) -> list[dict]:
@@ -56,26 +62,6 @@ def with_orders(rows: list[dict]) -> list[dict]:
     for before, after in pairwise(rows):
         for key in [k for k in after if k.endswith("(%)")]:
             after[key.replace("(%)", "order")] = float(np.log2(before[key] / after[key]))
-    return rows
-
-
-def layered(levels: tuple[int, ...]) -> list[dict]:
-    """Heart radius 40 within spheres of radius 60, 80, 100 and several conductivities."""
-    rows = []
-    radii = (60.0, 80.0, 100.0)
-    for sigma in ((0.2, 0.05, 0.2), (0.2, 0.6, 0.2), (0.05, 0.6, 0.1)):
-        part = []
-        for k in levels:
-            inner = tuple(Region(ball(r, k, f"r{r:g}"), s) for r, s in zip(radii[1::-1], sigma[1::-1], strict=True))
-            skin, heart = ball(100.0, k, "torso"), ball(40.0, k, "heart")
-            operator = bem.transfer(heart, VolumeConductor(Region(skin, sigma[2]), inner))
-            row: dict = {"conductivities": "/".join(f"{s:g}" for s in sigma), "nodes each": heart.n_points}
-            for degree in DEGREES:
-                exact = spheres.transfer_field(degree, 40.0, radii, sigma).at(100.0)
-                exact = exact * spheres.legendre(degree, skin.points, AXIS)
-                row[f"l={degree} (%)"] = percent(operator.apply(spheres.legendre(degree, heart.points, AXIS)), exact)
-            part.append(row)
-        rows += with_orders(part)
     return rows
 
 
@@ -122,43 +108,28 @@ def envelopes(levels: tuple[int, ...]) -> list[dict]:
     return rows
 
 
-def measured(folder: Path) -> list[dict]:
-    """The measured cage and tank (192 leads, 510 frames), and an independent matrix for the sock."""
-    rows = []
-    pair = folder / "utah_cage_tank" / "cage_tank.npz"
-    if pair.is_file():
-        data = np.load(pair)
-        operator = _measured_operator(data, "cage602", "tank771").matrix[data["tank192_node_idx"]]
-        tank, predicted = data["tank192_mV"], operator @ data["cage_mV"]
-        tank, predicted = tank - tank.mean(axis=0), predicted - predicted.mean(axis=0)
-        correlation = float(np.corrcoef(predicted.ravel(), tank.ravel())[0, 1])
-        row = {"pair": "cage -> measured tank, average reference", "error (%)": percent(predicted, tank)}
-        rows.append(row | {"correlation": correlation})
-    sock = folder / "utah_sock25feb97_tank" / "sock_tank.npz"
-    if sock.is_file():
-        data = np.load(sock)
-        operator = _measured_operator(data, "sock128", "tank771").matrix
-        other = data["scirun_forward_771x128"]
-        rows.append({"pair": "sock -> tank matrix against SCIRun's", "error (%)": percent(operator, other)})
-    return rows
-
-
-def _measured_operator(data: np.lib.npyio.NpzFile, heart: str, skin: str) -> ForwardOperator:
-    source, torso = (Surface(data[f"{n}_pts_mm"], data[f"{n}_tri"].astype(np.int64), n) for n in (heart, skin))
-    return bem.transfer(source, VolumeConductor(Region(torso, 0.2)))
+def sock(folder: Path) -> list[dict]:
+    """An independent matrix for the sock in its tank."""
+    path = folder / "utah_sock25feb97_tank" / "sock_tank.npz"
+    if not path.is_file():
+        return []
+    data = np.load(path)
+    source, torso = (Surface(data[f"{n}_pts_mm"], data[f"{n}_tri"].astype(np.int64), n) for n in ("sock128", "tank771"))
+    operator = bem.transfer(source, VolumeConductor(Region(torso, 0.2))).matrix
+    return [
+        {"pair": "sock -> tank matrix against SCIRun's", "error (%)": percent(operator, data["scirun_forward_771x128"])}
+    ]
 
 
 def main(out: Path, smoke: bool) -> dict:
-    """Compute all tables, print them and write them under `out`."""
-    levels = (1, 2) if smoke else (1, 2, 3, 4)
-    some = levels[:3]
+    """Compute all tables, print them and write them under `out`; spheres and tank by ``einthoven bench forward``."""
     folder = os.environ.get("EINTHOVEN_DATA_DIR")
-    tables = {
-        "Concentric spheres, heart to skin": concentric(levels),
-        "Layered spheres, heart to skin": layered(some),
+    spheres_study = load_forward_bench("forward-smoke" if smoke else "forward-spheres")
+    result = write_bench(FORWARD, spheres_study, out / "forward_spheres", page=write_forward_bench_page)
+    tables = on_spheres(result.table) | {
         "Double layer beside blood in layered spheres": double_layers((2,) if smoke else (2, 3)),
         "Envelope potentials against the direct operator": envelopes((2,) if smoke else (2, 3)),
-        "Measured": measured(Path(folder)) if folder else [],
+        "Measured": sock(Path(folder)) if folder else [],
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "forward_accuracy.json").write_text(json.dumps(tables, indent=1))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from einthoven.cli import console
 from einthoven.report.bench_page import write_bench_page
-from einthoven.studies.bench_inverse import load_bench
+from einthoven.studies.bench_inverse import INVERSE, load_bench
 from einthoven.studies.bench_output import write_bench
 
 
@@ -19,7 +19,7 @@ def main(out: Path, smoke: bool) -> dict:
     """Compute what is missing, and write tables and page."""
     study = load_bench("inverse-smoke" if smoke else "inverse-core")
     with console.progress(quiet=False) as advance:
-        result = write_bench(study, out / "inverse_physics", page=write_bench_page, progress=advance)
+        result = write_bench(INVERSE, study, out / "inverse_physics", page=write_bench_page, progress=advance)
     return {"table": result.table, **result.provenance}
 
 

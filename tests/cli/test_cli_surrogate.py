@@ -137,6 +137,12 @@ def test_lists(einthoven):
             ["surrogate", "surrogate-smoke", "--out", "x", "--workers", "2", "--scheduler", "tcp://a:1"],
             "give --workers, or --scheduler, whose workers compute; not both",
         ),
+        (["forward"], "name a study file or a ready-made study; `einthoven bench forward --list`"),
+        (["forward", "forward-smoke"], "give a folder for the results, for example --out out/bench"),
+        (
+            ["forward", "inverse-core", "--out", "x"],
+            "inverse-core: no such study; give a TOML file, or one of: forward-",
+        ),
         (["inverse", "inverse-smoke", "--out", "x", "--scheduler", "here"], "here: is no address of a scheduler"),
     ],
 )
@@ -150,4 +156,22 @@ def test_mistakes_of_comparisons(einthoven, words, said, tmp_path, monkeypatch):
 
 def test_ready_made_comparisons_are_listed(einthoven):
     assert "seq2seq-ablations" in einthoven("bench", "surrogate", "--list").out
+    operators = einthoven("bench", "forward", "--list").out
+    assert "forward-spheres" in operators
+    assert "operators: transfer, double layer, envelope" in operators
+    methods = einthoven("bench", "inverse", "--list").out
+    assert "heart shift (mm)" in methods
+    assert "robustness" in methods
     assert "[[block]]" in einthoven("bench", "surrogate", "surrogate-smoke", "--show").out
+
+
+def test_operators_are_compared(einthoven, tmp_path):
+    study = tmp_path / "mine.toml"
+    study.write_text('title = "two balls"\n[[block]]\ncases = ["spheres"]\nlevels = [0, 1]\ndegrees = [1]')
+    first = einthoven("bench", "forward", study, "--out", tmp_path / "out")
+    assert first.code == 0
+    assert "two balls" in first.out
+    assert "report.html" in first.out
+    again = einthoven("bench", "forward", study, "--out", tmp_path / "out", "--json", "--no-page")
+    assert [line["level"] for line in json.loads(again.out)] == [0, 1]
+    assert not (tmp_path / "out" / "report.html").exists()

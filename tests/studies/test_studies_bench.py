@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from einthoven.core import FileFormatError, InputError, Recording
-from einthoven.geometry.generators import sphere
 from einthoven.inverse.physics.gate import Gate
 from einthoven.report.bench_page import write_bench_page
-from einthoven.studies import bench_cases, bench_inverse, bench_output
+from einthoven.studies import bench_inverse, bench_output
 from einthoven.studies.bench_cases import BenchCase, bench_data, uneven
 from einthoven.studies.bench_inverse import (
+    INVERSE,
     BenchStudy,
     bench_cells,
     bench_text,
@@ -22,7 +22,8 @@ from einthoven.studies.bench_inverse import (
     ready_benches,
     run_bench,
 )
-from einthoven.studies.bench_tables import gate_counts, grouped, summary
+from einthoven.studies.bench_output import grouped
+from einthoven.studies.bench_tables import gate_counts, summary
 from einthoven.studies.memory import PeakMemory
 from einthoven.studies.store import ResultsStore
 
@@ -105,33 +106,6 @@ def test_cases_that_there_are_not(settings, words):
 
 
 # -- data: spheres in place of the measured geometry ------------------------------------------------------------------
-
-
-@pytest.fixture
-def spheres(monkeypatch):
-    """Small geometry, larger diffusivity: the same code in seconds."""
-    from einthoven.core import Electrodes, Region, VolumeConductor
-    from einthoven.forward import bem
-    from einthoven.geometry.remesh import refined
-
-    heart, skin = sphere(30.0, subdivisions=2, name="heart"), sphere(60.0, subdivisions=2, name="skin")
-    torso = VolumeConductor(Region(skin, 0.2))
-    electrodes = Electrodes(tuple(f"E{i}" for i in range(48)), skin.points[:48])
-    fine = refined(heart, curved=True).surface
-    place = bench_cases._Place(
-        bem.transfer(heart, torso, electrodes),
-        fine,
-        bem.transfer(fine, VolumeConductor(Region(refined(skin).surface, 0.2)), electrodes),
-    )
-    monkeypatch.setattr(bench_cases, "_place", lambda geometry: place)
-    monkeypatch.setattr(bench_cases, "DIFFUSIVITY", 4.0)
-    monkeypatch.setattr(bench_cases, "APART", 40.0)
-    monkeypatch.setattr(bench_cases, "N_TIMES", 40)
-    for cached in (bench_cases._wave, bench_cases._displaced, bench_inverse._sigma):
-        cached.cache_clear()
-    yield place
-    for cached in (bench_cases._wave, bench_cases._displaced, bench_inverse._sigma):
-        cached.cache_clear()
 
 
 def test_data_have_the_noise_and_the_truth_that_was_asked_for(spheres):
@@ -315,9 +289,9 @@ def test_an_estimated_noise_may_be_too_large(noise, accepted):
 
 
 def test_files_and_page(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_output, "run_bench", lambda study, store, **how: (ROWS, None))
+    monkeypatch.setattr(bench_inverse, "run_bench", lambda study, store, **how: (ROWS, None))
     study = load_bench("inverse-core")
-    result = bench_output.write_bench(study, tmp_path / "out", page=write_bench_page)
+    result = bench_output.write_bench(INVERSE, study, tmp_path / "out", page=write_bench_page)
     names = {p.name for p in (tmp_path / "out").iterdir()}
     assert {"cells.csv", "table.csv", "gate.csv", "run.toml", "report.html", "metrics.json"} <= names
     text = (tmp_path / "out" / "report.html").read_text()
@@ -334,7 +308,7 @@ def test_names_in_the_page_are_escaped(tmp_path):
     study = BenchStudy.model_validate({"title": "<script>", "block": [{"methods": ["stre"]}]})
     rows = [row("<img>", 0.1), row("stre:oracle", 0.2)]
     provenance = {"machine": {"processor": "<b>", "cores": 2, "system": "x"}, "versions": {"a": "<i>"}}
-    result = bench_output.BenchResult(study, rows, summary(rows), [], provenance)
+    result = bench_output.BenchResult(study, {"cells": rows, "table": summary(rows)}, provenance)
     text = Path(write_bench_page(result, tmp_path / "p.html")).read_text()
     for tag in ("<script>", "<img>", "<b>", "<i>"):
         assert tag not in text

@@ -8,14 +8,15 @@ import tomli_w
 
 from einthoven.core import InputError
 from einthoven.report.bench_surrogate_page import curve_figure, ranking_figure, write_surrogate_bench_page
+from einthoven.studies.bench_output import write_bench
 from einthoven.studies.bench_surrogate import (
+    SURROGATE,
     load_surrogate_bench,
     parts_of,
     ready_surrogate_benches,
     surrogate_cells,
     surrogate_table,
 )
-from einthoven.studies.bench_surrogate_output import write_surrogate_bench
 from einthoven.surrogate.configuration import load_configuration
 from einthoven.surrogate.models import load_surrogate
 from surrogate_cases import recipe
@@ -60,7 +61,7 @@ def done(study_file, sheet_folder, tmp_path_factory):
     (out / "sets").mkdir(parents=True)
     (out / "sets" / "small").symlink_to(sheet_folder)
     study = load_surrogate_bench(study_file)
-    return study, out, write_surrogate_bench(study, out, page=write_surrogate_bench_page)
+    return study, out, write_bench(SURROGATE, study, out, page=write_surrogate_bench_page)
 
 
 def test_cells_are_trainings_and_baselines(study_file):
@@ -102,7 +103,7 @@ def test_a_second_run_computes_nothing(done, monkeypatch):
 
     study, out, result = done
     monkeypatch.setattr(bench_surrogate, "trained_on", lambda *a, **k: pytest.fail("trained again"))
-    again = write_surrogate_bench(study, out, page=None)
+    again = write_bench(SURROGATE, study, out, page=None)
     assert again.table == result.table
     assert not (out / "report.html").exists()
 

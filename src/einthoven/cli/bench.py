@@ -1,23 +1,37 @@
 """``einthoven bench``: comparisons of methods from a study file."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from einthoven.cli import console
-from einthoven.cli.options import SchedulerOption, WorkersOption, workers_or
+from einthoven.cli.options import (
+    JsonOption,
+    ListOption,
+    OutOption,
+    PageOption,
+    SchedulerOption,
+    ShowOption,
+    StudyArgument,
+    WorkersOption,
+    workers_or,
+)
 
 if TYPE_CHECKING:
-    from einthoven.studies.bench_inverse import BenchStudy
+    from einthoven.studies.bench_output import Bench, BenchResult, Row
 
-bench_app = typer.Typer(help="Compare methods on simulated data, from a study file.", no_args_is_help=True)
+bench_app = typer.Typer(help="Compare methods on simulated and measured data, from a study file.", no_args_is_help=True)
 
-#: What the terminal shows of the table; fits 110 columns.
-COLUMNS = {
+#: What the terminal shows of the table of imaging methods; fits 110 columns.
+OF_IMAGING = {
     "case": "case",
     "reference": "reference",
     "sigma": "noise mV",
+    "disturbance": "disturbance",
+    "size": "size",
     "method": "method",
     "data_sets": "sets",
     "error": "error",
@@ -42,112 +56,167 @@ OF_SURROGATES = {
     "training_seconds": "s",
 }
 
+#: The same for forward operators.
+OF_OPERATORS = {
+    "case": "case",
+    "layers": "layers",
+    "operator": "operator",
+    "left_out": "left out",
+    "reference": "reference",
+    "level": "level",
+    "heart_nodes": "heart",
+    "other_nodes": "others",
+    "relative_error": "error",
+    "worst_relative_error": "worst",
+    "rdm": "RDM",
+    "mag": "MAG",
+    "seconds": "s",
+    "peak_mb": "MB",
+}
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How a kind of comparison is told: columns, rows, what the figures are, and the page."""
+
+    columns: Mapping[str, str]
+    rows: "Callable[[list[Row]], list[Row]]"
+    notes: tuple[str, ...]
+    page: "Callable[[BenchResult, Path], object]"
+
 
 @bench_app.command("inverse")
 def bench_inverse(
-    study: Annotated[
-        str | None, typer.Argument(help="A study file (.toml), or the name of a ready-made study.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; made if needed.")] = None,
+    study: StudyArgument = None,
+    out: OutOption = None,
     workers: WorkersOption = 1,
     scheduler: SchedulerOption = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the ready-made studies and the solvers.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Print the study file, to start your own from.")] = False,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print the table as JSON and nothing else.")] = False,
+    list_: ListOption = False,
+    show: ShowOption = False,
+    page: PageOption = True,
+    json: JsonOption = False,
 ) -> None:
     """Compare imaging methods on simulated waves: cells are stored as they finish; an interrupted run goes on."""
-    from einthoven.core import InputError
-    from einthoven.studies.bench_inverse import bench_text, load_bench
-
-    if list_:
-        _list()
-        return
-    if study is None:
-        raise InputError("name a study file or a ready-made study; `einthoven bench inverse --list` shows the latter.")
-    if show:
-        console.say(bench_text(study).rstrip())
-        return
-    loaded = load_bench(study)
-    if out is None:
-        raise InputError("give a folder for the results, for example --out out/bench.")
-    _run(study, loaded, out, workers=workers_or(workers, scheduler), page=page, json=json)
-
-
-def _run(name: str, study: "BenchStudy", out: Path, *, workers: int | str, page: bool, json: bool) -> None:
     from einthoven.report.bench_page import write_bench_page
-    from einthoven.studies.bench_output import write_bench
+    from einthoven.studies.bench_inverse import INVERSE
     from einthoven.studies.bench_tables import error_key
 
+    def rows(table: "list[Row]") -> "list[Row]":
+        return [row | {"error": row.get(error_key(row["reference"]))} for row in table]
+
+    notes = (
+        "Medians over data sets; error is relative, without the mean where the reference is average;",
+        "/ STRE is the ratio to spatiotemporal regularization with the weight that only an oracle knows.",
+    )
+    told = _Shown(OF_IMAGING, rows, notes, write_bench_page)
+    _bench(INVERSE, told, study, out, workers_or(workers, scheduler), list_=list_, show=show, page=page, json=json)
+
+
+@bench_app.command("surrogate")
+def bench_surrogate(
+    study: StudyArgument = None,
+    out: OutOption = None,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
+    list_: ListOption = False,
+    show: ShowOption = False,
+    page: PageOption = True,
+    json: JsonOption = False,
+) -> None:
+    """Train and compare surrogates: sets are simulated, trainings stored as they finish; an interrupted run goes on."""
+    from einthoven.report.bench_surrogate_page import write_surrogate_bench_page
+    from einthoven.studies.bench_surrogate import SURROGATE
+
+    def rows(table: "list[Row]") -> "list[Row]":
+        return sorted((r for r in table if r["condition"] == "all"), key=lambda r: (r["scored_on"], -r["r2_mean"]))
+
+    notes = ("Means over seeds; R2 over sheets and electrodes, raw amplitudes. Per condition: table.csv, the page.",)
+    told = _Shown(OF_SURROGATES, rows, notes, write_surrogate_bench_page)
+    _bench(SURROGATE, told, study, out, workers_or(workers, scheduler), list_=list_, show=show, page=page, json=json)
+
+
+@bench_app.command("forward")
+def bench_forward(
+    study: StudyArgument = None,
+    out: OutOption = None,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
+    list_: ListOption = False,
+    show: ShowOption = False,
+    page: PageOption = True,
+    json: JsonOption = False,
+) -> None:
+    """Compare forward operators with exact, finer or measured leads; an interrupted run goes on."""
+    from einthoven.report.bench_forward_page import write_forward_bench_page
+    from einthoven.studies.bench_forward import FORWARD
+
+    notes = (
+        "Medians over sources (degrees, fronts or measured frames together); worst: the largest error of a source.",
+    )
+    told = _Shown(OF_OPERATORS, list, notes, write_forward_bench_page)
+    _bench(FORWARD, told, study, out, workers_or(workers, scheduler), list_=list_, show=show, page=page, json=json)
+
+
+def _bench(
+    bench: "Bench",
+    told: _Shown,
+    study: str | None,
+    out: Path | None,
+    workers: int | str,
+    *,
+    list_: bool,
+    show: bool,
+    page: bool,
+    json: bool,
+) -> None:
+    """List, show or run the studies of one kind."""
+    from einthoven.core import InputError
+    from einthoven.studies.bench_output import write_bench
+
+    if list_:
+        _list(bench)
+        return
+    if study is None:
+        raise InputError(
+            f"name a study file or a ready-made study; `einthoven bench {bench.name} --list` shows the latter."
+        )
+    if show:
+        console.say(bench.text(study).rstrip())
+        return
+    loaded: Any = bench.load(study)
+    if out is None:
+        raise InputError("give a folder for the results, for example --out out/bench.")
     try:
         with console.progress(quiet=json) as advance:
-            result = write_bench(study, out, workers=workers, page=write_bench_page if page else None, progress=advance)
+            result = write_bench(
+                bench, loaded, out, workers=workers, page=told.page if page else None, progress=advance
+            )
     except KeyboardInterrupt:
         console.fail("interrupted; run the same command again: the cells that were done are kept.", code=130)
     if json:
         console.say_json(result.table)
         return
-    rows = [row | {"error": row.get(error_key(row["reference"]))} for row in result.table]
-    console.table(rows, COLUMNS, title=f"{name}: {study.title}")
-    console.say("Medians over data sets; error is relative, without the mean where the reference is average;")
-    console.say("/ STRE is the ratio to spatiotemporal regularization with the weight that only an oracle knows.")
+    console.table(told.rows(result.table), told.columns, title=f"{study}: {loaded.title}")
+    for note in told.notes:
+        console.say(note)
     console.say(f"{'page' if page else 'results'}: {out / 'report.html' if page else out}")
 
 
-@bench_app.command("surrogate")
-def bench_surrogate(
-    study: Annotated[
-        str | None, typer.Argument(help="A study file (.toml), or the name of a ready-made study.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; made if needed.")] = None,
-    workers: WorkersOption = 1,
-    scheduler: SchedulerOption = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the ready-made studies.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Print the study file, to start your own from.")] = False,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print the table as JSON and nothing else.")] = False,
-) -> None:
-    """Train and compare surrogates: sets are simulated, trainings stored as they finish; an interrupted run goes on."""
-    from einthoven.core import InputError
-    from einthoven.report.bench_surrogate_page import write_surrogate_bench_page
-    from einthoven.studies.bench_surrogate import load_surrogate_bench, ready_surrogate_benches, surrogate_bench_text
-    from einthoven.studies.bench_surrogate_output import write_surrogate_bench
+def _list(bench: "Bench") -> None:
+    """Ready-made studies, and the names that a study can hold."""
+    console.say(f"ready-made studies (einthoven bench {bench.name} NAME --out DIR):")
+    for name, title in bench.ready().items():
+        console.say(f"  {name:<20}{title}")
+    if bench.name == "inverse":
+        from einthoven.inverse.physics.registry import configurations
+        from einthoven.inverse.registry import METHODS
+        from einthoven.studies.disturbances import KINDS
 
-    if list_:
-        for name, title in ready_surrogate_benches().items():
-            console.say(f"{name:<20}{title}")
-        return
-    if study is None:
-        raise InputError("name a study file or a ready-made study; `einthoven bench surrogate --list` shows these.")
-    if show:
-        console.say(surrogate_bench_text(study).rstrip())
-        return
-    loaded, who = load_surrogate_bench(study), workers_or(workers, scheduler)
-    if out is None:
-        raise InputError("give a folder for the results, for example --out out/bench.")
-    try:
-        with console.progress(quiet=json) as advance:
-            result = write_surrogate_bench(
-                loaded, out, workers=who, page=write_surrogate_bench_page if page else None, progress=advance
-            )
-    except KeyboardInterrupt:
-        console.fail("interrupted; run the same command again: what was done is kept.", code=130)
-    if json:
-        console.say_json(result.table)
-        return
-    shown = sorted((r for r in result.table if r["condition"] == "all"), key=lambda r: (r["scored_on"], -r["r2_mean"]))
-    console.table(shown, OF_SURROGATES, title=f"{study}: {loaded.title}")
-    console.say("Means over seeds; R2 over sheets and electrodes, raw amplitudes. Per condition: table.csv, the page.")
-    console.say(f"{'page' if page else 'results'}: {out / 'report.html' if page else out}")
+        console.say(f"classical methods, as METHOD:RULE: {', '.join(METHODS)}")
+        console.say(f"solvers with cell physics, or a TOML file of your own: {', '.join(configurations())}")
+        console.say(f"disturbances: {'; '.join(f'{name} ({kind.unit})' for name, kind in KINDS.items())}")
+    if bench.name == "forward":
+        from einthoven.studies.forward_cases import CASES, LEFT_OUT, OPERATORS
 
-
-def _list() -> None:
-    from einthoven.inverse.physics.registry import configurations
-    from einthoven.inverse.registry import METHODS
-    from einthoven.studies.bench_inverse import ready_benches
-
-    console.say("ready-made studies (einthoven bench inverse NAME --out DIR):")
-    for name, title in ready_benches().items():
-        console.say(f"  {name:<18}{title}")
-    console.say(f"classical methods, as METHOD:RULE: {', '.join(METHODS)}")
-    console.say(f"solvers with cell physics, or a TOML file of your own: {', '.join(configurations())}")
+        console.say(f"cases: {', '.join(CASES)}")
+        console.say(f"operators: {', '.join(OPERATORS)}; left out: {', '.join(LEFT_OUT)}")

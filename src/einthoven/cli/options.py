@@ -1,5 +1,6 @@
 """Turning option texts into settings."""
 
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -14,6 +15,12 @@ WorkersOption = Annotated[int, typer.Option(help="Processes.")]
 SchedulerOption = Annotated[
     str | None, typer.Option(help="Address of a dask scheduler, whose workers compute (see `einthoven worker`).")
 ]
+StudyArgument = Annotated[str | None, typer.Argument(help="A study file (.toml), or the name of a ready-made study.")]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results; made if needed.")]
+ListOption = Annotated[bool, typer.Option("--list", help="List the ready-made studies, and what a study can name.")]
+ShowOption = Annotated[bool, typer.Option("--show", help="Print the study file, to start your own from.")]
+PageOption = Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the table as JSON and nothing else.")]
 
 
 def workers_or(workers: int, scheduler: str | None) -> int | str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from einthoven.report.plain_page import picture, table, write_plain_page
-from einthoven.studies.bench_surrogate_output import SurrogateBenchResult
+from einthoven.studies.bench_output import BenchResult
 from einthoven.studies.surrogates import Row
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ COLUMNS = {
 }
 
 
-def write_surrogate_bench_page(result: SurrogateBenchResult, path: Path) -> Path:
+def write_surrogate_bench_page(result: BenchResult, path: Path) -> Path:
     """Write one self-contained HTML page.
 
     Parameters
     ----------
     result
-        As returned by `einthoven.studies.bench_surrogate_output.write_surrogate_bench`.
+        As returned by `einthoven.studies.bench_output.write_bench`.
     path
         The file; its folder must exist.
     """

@@ -9,11 +9,12 @@ Truth is computed on a finer heart and seen through the operator of finer surfac
 
 The first two take the excitation 100 mV x u for the potential of the heart surface, as the imaging papers do. Waves
 (`CASES`): one focus; two foci; re-entry; a wave of other cells, clock and uneven diffusivity than is assumed; a heart
-that lies 5 mm and 5 degrees from where the operator has it.
+that lies 5 mm and 5 degrees from where the operator has it. All but the last may be disturbed (`disturbances`): the
+data then come from another body, or from other leads, than the operator knows.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -32,6 +33,15 @@ from einthoven.ionic.bueno_orovio_2008 import BuenoOrovio2008
 from einthoven.ionic.registry import by_label
 from einthoven.protocol import Ball, Nodes, Protocol, Stimulus
 from einthoven.simulate import Monodomain, Movie, simulate
+from einthoven.studies.disturbances import (
+    OF_THE_BODY,
+    Build,
+    check_disturbance,
+    disturbed_body,
+    disturbed_leads,
+    signal_rms,
+    without_lungs,
+)
 from einthoven.studies.phantom_beat import (
     FINE,
     INTRACELLULAR_CONDUCTIVITY,
@@ -74,7 +84,9 @@ class BenchCase:
     sigma
         Standard deviation of the noise, mV.
     seed
-        Of the noise.
+        Of the noise, and of what a disturbance draws.
+    disturbance, size
+        One of `einthoven.studies.disturbances.KINDS` and its size; size 0 is none.
     """
 
     geometry: str = "dalhousie-2007"
@@ -83,6 +95,8 @@ class BenchCase:
     position: int = 0
     sigma: float = 5.0
     seed: int = 0
+    disturbance: str = ""
+    size: float = 0.0
 
     def __post_init__(self):
         choices = {"geometry": GEOMETRIES, "case": CASES, "reference": REFERENCES}
@@ -93,6 +107,10 @@ class BenchCase:
             raise InputError(f"phantom: the volume has the cases 'one focus' and 'two foci' only; got {self.case!r}.")
         if self.geometry == "phantom" and self.reference != "average":
             raise InputError("phantom: a double layer has no absolute reference; take 'average'.")
+        if self.disturbance:
+            check_disturbance(self.disturbance, self.size)
+            if self.case == "wrong pose":
+                raise InputError("a wrong pose is a disturbance itself: take the case 'one focus' with 'heart shift'.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +129,8 @@ class BenchData:
         Cells that a solver may assume: those of the truth, but for the mismatched case and the volume.
     wall
         Largest thickness of a wall that a solver may assume, mm (`CellPhysics.wall`); None: no wave crosses one.
+    sigma
+        Standard deviation of the noise, mV.
     """
 
     operator: ForwardOperator
@@ -119,20 +139,37 @@ class BenchData:
     foci: Int[np.ndarray, " k"]
     membrane: IonicModel
     wall: float | None
+    sigma: float
 
 
 def bench_data(case: BenchCase) -> BenchData:
     """Return the data of a case; waves and operators are computed once in a process."""
     place = _place(case.geometry)
     wave = _wave(case.geometry, case.case, case.position)
-    operator = place.operator if case.case != "wrong pose" else _displaced(case.geometry, case.position)
-    noise = np.random.default_rng([1000, case.seed, case.position]).standard_normal(wave.clean.values.shape)
-    recording = wave.clean.with_values(wave.clean.values + case.sigma * noise)
+    name, size, sigma = (case.disturbance if case.size else ""), case.size, case.sigma
+    clean = wave.clean
+    if name in OF_THE_BODY:
+        clean = _other_body(case.geometry, name, size, 0 if name == "torso scale" else case.seed).record(wave.fine)
+    elif name == "noise":
+        sigma = float(np.hypot(sigma, size / 100 * signal_rms(clean, case.reference)))
+    noise = np.random.default_rng([1000, case.seed, case.position]).standard_normal(clean.values.shape)
+    operator, recording = _known(case, place), clean.with_values(clean.values + sigma * noise)
+    if name.startswith(("electrodes", "leads")):
+        operator, recording = disturbed_leads(operator, recording, sigma * noise, name, size, case.seed)
     if case.reference == "average":
         operator = LeadSystem.average(operator.out_sites).operator() @ operator
         recording = recording.average_referenced()
     wall = WALL if case.geometry == "phantom" else None
-    return BenchData(operator, recording, wave.truth, wave.foci, assumed_cells(case), wall)
+    return BenchData(operator, recording, wave.truth, wave.foci, assumed_cells(case), wall, sigma)
+
+
+def _known(case: BenchCase, place: "_Place") -> ForwardOperator:
+    """The operator that images, absolute (of the double layer: against the skin)."""
+    if case.case == "wrong pose":
+        return _displaced(case.geometry, case.position)
+    if case.disturbance == "lungs left out" and case.size:
+        return _lungless(case.geometry)
+    return place.operator
 
 
 def assumed_cells(case: BenchCase) -> IonicModel:
@@ -174,6 +211,7 @@ class _Place:
 
 @dataclass(frozen=True, eq=False)
 class _Wave:
+    fine: Recording
     clean: Recording
     truth: Recording
     foci: Int[np.ndarray, " k"]
@@ -194,11 +232,25 @@ def _place(geometry: str) -> _Place:
 
 
 def _phantom_operator(phantom: Phantom, geometry: str) -> ForwardOperator:
-    heart, conductor, electrodes = phantom.heart, phantom.conductor, phantom.electrodes("120")
+    return _build(geometry)(phantom.heart, phantom.conductor, phantom.electrodes("120"))
+
+
+def _build(geometry: str) -> Build:
+    """How operators of a geometry are made."""
     if geometry == "phantom":
-        conductivity = INTRACELLULAR_CONDUCTIVITY
-        return bem.double_layer(heart, conductor, electrodes, intracellular_conductivity=conductivity)
-    return bem.transfer(heart, conductor, electrodes)
+        return partial(bem.double_layer, intracellular_conductivity=INTRACELLULAR_CONDUCTIVITY)
+    return bem.transfer
+
+
+@lru_cache(maxsize=8)
+def _other_body(geometry: str, name: str, size: float, seed: int) -> ForwardOperator:
+    """The operator that makes the data of a disturbed body."""
+    return disturbed_body(_build(geometry), _place(geometry).seen, name, size, seed)
+
+
+@lru_cache(maxsize=2)
+def _lungless(geometry: str) -> ForwardOperator:
+    return without_lungs(_build(geometry), _place(geometry).operator)
 
 
 @lru_cache(maxsize=4)
@@ -226,7 +278,7 @@ def _wave(geometry: str, case: str, position: int) -> _Wave:
     else:
         fine, points = _surface_wave(place, case, position)
     nodes = [int(np.linalg.norm(place.heart.points - p, axis=1).argmin()) for p in points]
-    return _Wave(place.seen.record(fine), _on_coarse(place, fine), np.array(nodes, dtype=np.int64))
+    return _Wave(fine, place.seen.record(fine), _on_coarse(place, fine), np.array(nodes, dtype=np.int64))
 
 
 def _on_coarse(place: _Place, fine: Recording) -> Recording:

@@ -1,12 +1,13 @@
 """The comparison of imaging methods (``einthoven bench inverse STUDY.toml``): cells, scores, the table.
 
-A study is a list of blocks; a block is a grid of geometries, cases, references, noise levels, positions, seeds and
-methods. A cell is one method on one set of data; it is stored as it finishes (`einthoven.studies.store`). No setting
-sees the truth, except where the rule of a classical method is ``oracle``.
+A study is a list of blocks; a block is a grid of geometries, cases, references, noise levels, positions, seeds, sizes
+of a disturbance (`einthoven.studies.disturbances`) and methods. A cell is one method on one set of data; it is stored
+as it finishes (`einthoven.studies.store`). No setting sees the truth, except where the rule of a classical method is
+``oracle``.
 """
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from importlib import resources
 from itertools import product
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+import einthoven
 from einthoven.core import Reconstruction, Recording
 from einthoven.core.progress import Progress, silent
 from einthoven.inverse.held_out import held_out_leads
@@ -27,6 +29,9 @@ from einthoven.inverse.physics.strong import FocalImage
 from einthoven.inverse.registry import METHODS, make_rule, make_solver
 from einthoven.io.ready_files import checked_model, ready_text, ready_titles
 from einthoven.studies.bench_cases import CASES, GEOMETRIES, REFERENCES, BenchCase, BenchData, bench_data
+from einthoven.studies.bench_output import Bench, Found
+from einthoven.studies.bench_tables import curves, gate_counts, summary
+from einthoven.studies.disturbances import KINDS, check_disturbance
 from einthoven.studies.memory import PeakMemory
 from einthoven.studies.store import CellResult, Config, ResultsStore
 from einthoven.studies.sweep import Sweep, Workers, run_cells
@@ -64,6 +69,10 @@ class Block(BaseModel):
     """Whether solvers estimate the noise from held-out leads, or are told it."""
     spread: bool = False
     """Whether error bars are computed (Laplace), and their coverage."""
+    disturbance: Literal[tuple(KINDS)] | None = None  # type: ignore[valid-type]
+    """What the operator does not know of."""
+    sizes: tuple[float, ...] = ()
+    """Of the disturbance, in its unit; 0: undisturbed, the same cell as without a disturbance."""
 
     @field_validator("sigmas", "positions", "seeds", "methods")
     @classmethod
@@ -78,6 +87,14 @@ class Block(BaseModel):
         if not all(0 < s < np.inf for s in values):
             raise ValueError("noise must be positive, mV")
         return values
+
+    @model_validator(mode="after")
+    def _disturbance_with_sizes(self) -> "Block":
+        if (self.disturbance is None) != (not self.sizes):
+            raise ValueError("disturbance and sizes belong together; one of them is missing")
+        for size in self.sizes:
+            check_disturbance(str(self.disturbance), size)
+        return self
 
 
 class BenchStudy(BaseModel):
@@ -138,11 +155,14 @@ def bench_cells(study: BenchStudy) -> list[Config]:
     """Return the cells of a study, all methods of one set of data together."""
     found: dict[str, Config] = {}
     for block in study.blocks:
-        data = product(block.geometries, block.cases, block.references, block.positions, block.sigmas, block.seeds)
-        for geometry, case, reference, position, sigma, seed in data:
-            setting = BenchCase(geometry, case, reference, position, sigma, seed)
+        setting = (block.geometries, block.cases, block.references, block.sizes or (0.0,))
+        for geometry, case, reference, size, *draws in product(*setting, block.positions, block.sigmas, block.seeds):
+            name = block.disturbance or ""
+            data = asdict(BenchCase(geometry, case, reference, *draws, disturbance=name, size=size))
+            if not size:
+                del data["disturbance"], data["size"]  # keys of cells that know no disturbances stay what they are
             for method in block.methods:
-                cell = {**asdict(setting), "method": method, "noise": block.noise, "spread": block.spread}
+                cell = {**data, "method": method, "noise": block.noise, "spread": block.spread}
                 found[str(sorted(cell.items()))] = cell
     return list(found.values())
 
@@ -158,13 +178,13 @@ def run_bench(
 
 def cell_name(config: Config) -> str:
     """How a cell is called in messages."""
-    return ", ".join(f"{config[k]}" for k in ("method", "geometry", "case", "reference", "position", "sigma", "seed"))
+    names = ("method", "geometry", "case", "reference", "position", "sigma", "seed", "disturbance", "size")
+    return ", ".join(f"{config[k]}" for k in names if k in config)
 
 
 def compute_cell(config: Config) -> CellResult:
     """Image one set of data by one method, and score it."""
-    names = ("geometry", "case", "reference", "position", "sigma", "seed")
-    case = BenchCase(**{k: config[k] for k in names})
+    case = BenchCase(**{f.name: config[f.name] for f in fields(BenchCase) if f.name in config})
     data, sigma = bench_data(case), _sigma(case, config["noise"])
     method = str(config["method"])
     first = method not in _SEEN
@@ -175,7 +195,7 @@ def compute_cell(config: Config) -> CellResult:
         seconds, busy = time.perf_counter() - begun, time.process_time() - busy
     record = {
         "sigma_used": sigma,
-        **scores(found, image, data, case.sigma),
+        **scores(found, image, data, data.sigma),
         **{f"told_{k}": v for k, v in found.diagnostics.items() if np.isfinite(v)},
         "weight": found.weight if np.isfinite(found.weight) else None,
         "seconds": seconds,
@@ -191,9 +211,9 @@ def compute_cell(config: Config) -> CellResult:
 @lru_cache(maxsize=8)
 def _sigma(case: BenchCase, noise: str) -> float:
     """Noise that the solvers take for true, mV."""
-    if noise == "told":
-        return case.sigma
     data = bench_data(case)
+    if noise == "told":
+        return data.sigma
     return held_out_leads(data.operator, data.recording, groups=4).sigma
 
 
@@ -273,3 +293,14 @@ def spread_scores(image: Imaged | FocalImage, data: BenchData) -> dict[str, floa
 
 def _centered(recording: Recording) -> Recording:
     return replace(recording, values=recording.values - recording.values.mean(axis=0), reference="average")
+
+
+def _found(study: BenchStudy, folder: Path, *, workers: Workers, progress: Progress) -> Found:
+    """Cells, their summary, how often the gate is wrong, curves of disturbances."""
+    store = ResultsStore(folder / "store", version=f"bench {einthoven.__version__} {VERSION}")
+    rows, _ = run_bench(study, store, workers=workers, progress=progress)
+    return Found({"cells": rows, "table": summary(rows), "gate": gate_counts(rows), "curves": curves(rows)})
+
+
+#: ``einthoven bench inverse``.
+INVERSE = Bench("inverse", ready_benches, bench_text, load_bench, _found)

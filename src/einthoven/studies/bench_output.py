@@ -1,23 +1,64 @@
-"""Running a comparison and writing what it gives: cells, tables, page."""
+"""Running a comparison of any kind and writing what it gives: tables, files, page."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomli_w
+from pydantic import BaseModel
 
-import einthoven
 from einthoven.core.progress import Progress, silent
-from einthoven.studies.bench_inverse import VERSION, BenchStudy, run_bench
-from einthoven.studies.bench_tables import Row, gate_counts, summary
 from einthoven.studies.output import SEAL, make_folder, plain, staged, without_none, write_json, write_rows
 from einthoven.studies.provenance import machine, versions
-from einthoven.studies.store import ResultsStore
 from einthoven.studies.sweep import Workers
 
-#: What a comparison writes besides its store.
-OWNED = ("cells.csv", "table.csv", "gate.csv", "run.toml", "report.html", SEAL)
+Row = dict[str, Any]
+
+#: What comparisons write besides their stores and sets.
+OWNED = (
+    *("cells.csv", "table.csv", "gate.csv", "curves.csv"),
+    *("curves", "figures", "weights", "run.toml", "report.html", SEAL),
+)
+
+
+class Found(NamedTuple):
+    """What the cells of a study give.
+
+    Parameters
+    ----------
+    tables
+        Rows by name; ``cells`` has one per cell, ``table`` what is told of them.
+    files
+        Contents of other files by their path in the folder.
+    """
+
+    tables: Mapping[str, list[Row]]
+    files: Mapping[str, bytes] = {}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A kind of comparison.
+
+    Parameters
+    ----------
+    name
+        As in ``einthoven bench NAME``.
+    ready
+        Names and titles of the studies that come with the package.
+    text, load
+        From a study file or a name to its text and to the study, checked.
+    compute
+        ``compute(study, folder, workers=..., progress=...)`` computes what the folder's store lacks.
+    """
+
+    name: str
+    ready: Callable[[], dict[str, str]]
+    text: Callable[[str | Path], str]
+    load: Callable[[str | Path], BaseModel]
+    compute: Callable[..., Found]
 
 
 @dataclass(frozen=True)
@@ -27,56 +68,71 @@ class BenchResult:
     Parameters
     ----------
     study
-        What was compared.
-    rows
-        One per cell.
-    table
-        One per geometry, case, reference, noise and method (`einthoven.studies.bench_tables.summary`).
-    gate
-        How often the gate opens, and how often it is wrong.
+        What was compared; it has a ``title``.
+    tables
+        As of `Found`.
     provenance
         Versions and machine.
     """
 
-    study: BenchStudy
-    rows: list[Row]
-    table: list[Row]
-    gate: list[Row]
-    provenance: dict[str, Any]
+    study: Any
+    tables: Mapping[str, list[Row]]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[Row]:
+        """One per cell."""
+        return self.tables["cells"]
+
+    @property
+    def table(self) -> list[Row]:
+        """What is told of the cells."""
+        return self.tables["table"]
+
+
+def grouped(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple, list[Row]]:
+    """Rows by the values of some keys (None where one is missing), in the order in which they come."""
+    found: dict[tuple, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[tuple(row.get(k) for k in keys)].append(row)
+    return dict(found)
 
 
 def write_bench(
-    study: BenchStudy,
+    bench: Bench,
+    study: BaseModel,
     folder: Path,
     *,
     workers: Workers = 1,
     page: Callable[[BenchResult, Path], object] | None,
     progress: Progress = silent,
 ) -> BenchResult:
-    """Compute what the folder's store lacks, and write cells, tables and page.
+    """Compute what the folder's store lacks, and write tables, files and page.
 
     Parameters
     ----------
-    study
-        As read by `load_bench`.
+    bench, study
+        A kind of comparison, and a study as its `Bench.load` reads it.
     folder
         Made if needed; its ``store`` keeps the cells, which other studies in the same folder share.
     workers
         Processes, or the address of a dask scheduler.
     page
-        Writes ``report.html``; None for no page. (Handed in, because pages are a layer above.)
+        Writes ``report.html`` and figures beside it; None for no page. (Handed in, because pages are a layer above.)
     progress
         Told after each cell.
     """
     make_folder(folder)
-    store = ResultsStore(folder / "store", version=f"bench {einthoven.__version__} {VERSION}")
-    rows, _ = run_bench(study, store, workers=workers, progress=progress)
+    found = bench.compute(study, folder, workers=workers, progress=progress)
     provenance = {"study": study.model_dump(mode="json", by_alias=True), "versions": versions(), "machine": machine()}
-    result = BenchResult(study, rows, summary(rows), gate_counts(rows), provenance)
+    result = BenchResult(study, found.tables, provenance)
     with staged(folder, owned=OWNED) as stage:
-        write_rows(stage / "cells.csv", result.rows)
-        write_rows(stage / "table.csv", result.table)
-        write_rows(stage / "gate.csv", result.gate)
+        for name, rows in found.tables.items():
+            if rows:
+                write_rows(stage / f"{name}.csv", rows)
+        for name, content in found.files.items():
+            (stage / name).parent.mkdir(parents=True, exist_ok=True)
+            (stage / name).write_bytes(content)
         (stage / "run.toml").write_text(tomli_w.dumps(without_none(plain(provenance))), encoding="utf-8")
         if page is not None:
             page(result, stage / "report.html")

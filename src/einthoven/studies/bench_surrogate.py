@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 import einthoven
 from einthoven.core.progress import Progress, silent
 from einthoven.io.ready_files import checked_model, ready_text, ready_titles
+from einthoven.studies.bench_output import Bench, Found
 from einthoven.studies.output import plain
 from einthoven.studies.sheet_sets import VERSION as SHEETS_VERSION
 from einthoven.studies.sheet_sets import SheetSet, load_recipe, make_sheets
@@ -309,3 +310,14 @@ def surrogate_table(rows: Sequence[Row]) -> list[Row]:
         r2 = [r["r2_mean"] for r in here]
         lines.append(line | {"r2_mean_low": min(r2), "r2_mean_high": max(r2)})
     return lines
+
+
+def _found(study: SurrogateStudy, folder: Path, *, workers: Workers, progress: Progress) -> Found:
+    """Rows per training, part and condition, the same summed up over seeds, and weights."""
+    run = run_surrogate_bench(study, folder, workers=workers, progress=progress)
+    files = {f"weights/{name}.npz": content for name, content in run.weights.items()}
+    return Found({"cells": run.rows, "table": surrogate_table(run.rows)}, files)
+
+
+#: ``einthoven bench surrogate``.
+SURROGATE = Bench("surrogate", ready_surrogate_benches, surrogate_bench_text, load_surrogate_bench, _found)

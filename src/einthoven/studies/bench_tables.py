@@ -1,18 +1,18 @@
 """Tables of a comparison: medians and spreads over data sets, ratios to the yardstick, the gate's mistakes."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from einthoven.inverse.physics.gate import Gate
-
-Row = dict[str, Any]
+from einthoven.studies.bench_output import Row, grouped
+from einthoven.studies.disturbances import KINDS
 
 #: What a data set is, and what a line of the table is.
-DATA = ("geometry", "case", "reference", "position", "sigma", "seed")
-LINE = ("geometry", "case", "reference", "sigma", "method")
+DATA = ("geometry", "case", "reference", "position", "sigma", "seed", "disturbance", "size")
+LINE = ("geometry", "case", "reference", "sigma", "disturbance", "size", "method")
+#: What decides a curve but its method: errors against sizes of a disturbance.
+CURVE = ("geometry", "case", "reference", "sigma", "disturbance")
 #: The yardstick, and the classical answer that a gate falls back on.
 YARDSTICK, CLASSICAL = "stre:oracle", "stre:rgcv"
 #: Scores of which median and quartiles are shown.
@@ -47,16 +47,8 @@ def error_key(reference: str) -> str:
     return "relative_error" if reference == "absolute" else "relative_error_mean_removed"
 
 
-def grouped(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple, list[Row]]:
-    """Rows by the values of some keys, in the order in which they come."""
-    found: dict[tuple, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[tuple(row[k] for k in keys)].append(row)
-    return dict(found)
-
-
 def summary(rows: Sequence[Row]) -> list[Row]:
-    """One line per geometry, case, reference, noise and method.
+    """One line per geometry, case, reference, noise, disturbance, its size and method.
 
     Every score has its median, and its quartiles as ``..._low`` and ``..._high``; ``over_stre`` is the median over data
     sets of the ratio of the method's error to the yardstick's on the same data.
@@ -64,7 +56,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
     yardsticks = {key: here[0] for key, here in grouped(_of(rows, YARDSTICK), DATA).items()}
     lines = []
     for key, here in grouped(rows, LINE).items():
-        line: Row = dict(zip(LINE, key, strict=True)) | {"data_sets": len(here)}
+        line: Row = {k: v for k, v in zip(LINE, key, strict=True) if v is not None} | {"data_sets": len(here)}
         for score in SCORES:
             of = [r for r in here if not r.get("compiled")] or here if score in OF_SPEED else here
             line |= _quartiles(score, [r[score] for r in of if score in r])
@@ -72,7 +64,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
         ratios = [
             r[error] / yardsticks[d][error]
             for r in here
-            if error in r and (d := tuple(r[k] for k in DATA)) in yardsticks
+            if error in r and (d := tuple(r.get(k) for k in DATA)) in yardsticks
         ]
         lines.append(line | _quartiles("over_stre", ratios))
     return lines
@@ -89,6 +81,23 @@ def _quartiles(score: str, values: Sequence[float]) -> Row:
     return {score: float(middle), f"{score}_low": float(low), f"{score}_high": float(high)}
 
 
+def curves(rows: Sequence[Row]) -> list[Row]:
+    """One line per disturbance, size and method, as `summary`: the undisturbed data of the same draws have size 0.
+
+    The undisturbed data belong to every disturbance, so that they are there more than once.
+    """
+    plain = grouped([r for r in rows if not r.get("disturbance")], CURVE[:-1])
+    lines = []
+    for key, here in grouped([r for r in rows if r.get("disturbance")], CURVE).items():
+        draws = {(r["position"], r["seed"], r["method"], r["noise"]) for r in here}
+        same = [r for r in plain.get(key[:-1], []) if (r["position"], r["seed"], r["method"], r["noise"]) in draws]
+        with_none = [{**r, "disturbance": key[-1], "size": 0.0} for r in same] + here
+        unit = KINDS[key[-1]].unit
+        found = summary(sorted(with_none, key=lambda r: r["size"]))
+        lines += [{k: line[k] for k in LINE} | {"unit": unit} | line for line in found]
+    return lines
+
+
 def gate_counts(rows: Sequence[Row], gate: Gate | None = None) -> list[Row]:
     """By method and case: how often the gate opens, and how often it is wrong.
 
@@ -97,14 +106,14 @@ def gate_counts(rows: Sequence[Row], gate: Gate | None = None) -> list[Row]:
     """
     gate = Gate() if gate is None else gate
     classical = {key: here[0] for key, here in grouped(_of(rows, CLASSICAL), DATA).items()}
-    judged = [r for r in rows if "told_chi2" in r and tuple(r[k] for k in DATA) in classical]
+    judged = [r for r in rows if "told_chi2" in r and tuple(r.get(k) for k in DATA) in classical]
     found = []
     for (case, method), here in grouped(judged, ("case", "method")).items():
         line = {"case": case, "method": method, "data_sets": len(here), "accepted": 0}
         line |= {"false_accepts": 0, "false_rejects": 0}
         for row in here:
             error = error_key(row["reference"])
-            better = row[error] < classical[tuple(row[k] for k in DATA)][error]
+            better = row[error] < classical[tuple(row.get(k) for k in DATA)][error]
             bounds = gate if row["noise"] == "told" else gate.for_estimated_noise
             accepted = bounds.judge(row["told_chi2"], row["weight"]).accepted
             line["accepted"] += accepted
