@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: setup demo test test-all check bench docs clean
+.PHONY: setup demo test test-all check bench verification gallery docs clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,14 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py --out out/bench
+
+# the accuracy tables of the docs again, compared with the pages
+verification: $(STAMP)
+	$(BIN)/python benchmarks/run.py --verification --out out/verification
+
+# page, pictures and notebooks of the gallery
+gallery: $(STAMP)
+	$(BIN)/python examples/gallery/_make.py
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

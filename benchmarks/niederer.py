@@ -134,13 +134,27 @@ def limits(found: list[dict], dt: float) -> dict[str, dict]:
     return result
 
 
+def _shown(row: dict) -> dict[str, str]:
+    """One row as on the page: times with two decimals, scheme and precision together."""
+    shown = {}
+    for key, value in row.items():
+        if key == "scheme":
+            shown["scheme, dtype"] = value + ("" if row["dtype"] == "float64" else f", {row['dtype']}")
+        elif key != "dtype":
+            text = f"{value:.2f}" if key in niederer.POINTS else f"{value:.3g}"
+            shown[key] = text if isinstance(value, float) else str(value)
+    return shown
+
+
 def markdown(found: list[dict], limit: dict[float, dict]) -> str:
     """Write both tables, with what was published."""
-    columns = list(found[0])
+    rows = [_shown(row) for row in found]
+    for dt, points in limit.items():
+        row = {"dx (mm)": "limit", "dt (ms)": f"{dt:g}", "scheme, dtype": "Godunov"}
+        rows.append(row | {name: f"{value['limit (ms)']:.2f}" for name, value in points.items()})
+    columns = list(rows[0])
     text = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    text += [
-        "| " + " | ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in r.values()) + " |" for r in found
-    ]
+    text += ["| " + " | ".join(row.get(c, "") for c in columns) + " |" for row in rows]
     text += ["", "| published, 0.01 ms | " + " | ".join(niederer.POINTS) + " |", "|" + "---|" * 10]
     for h, row in niederer.PUBLISHED.items():
         text.append(f"| {h} mm | " + " | ".join(f"{v.mean:g} +- {v.deviation:g}" for v in row.values()) + " |")
