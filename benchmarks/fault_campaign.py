@@ -34,7 +34,7 @@ import numpy as np
 from _tables import written
 
 #: Columns of tables that are of the machine, not of the result.
-OF_THE_MACHINE = re.compile(r"seconds|_mb$|^out$|resumed|ecgs_per|_ms_per|peak|cell$|key$|sheets_per")
+OF_THE_MACHINE = re.compile(r"second|_mb$|^out$|resumed|ecgs_per|_ms_per|peak|cell$|key$|sheets_per")
 #: What every command writes last.
 SEAL = "metrics.json"
 
@@ -92,18 +92,25 @@ sheets = 10
 """
 MODEL = 'title = "tiny"\nmodel = "neural-eikonal"\nepochs = 3\n[network]\nwidth = 4\ndepth = 1\n'
 SOLVER = 'solver = "weak-4dvar"\n[schedule]\nsteps = 100\nrate = 0.03\ntolerances = [1.0, 0.1]\n'
+INVERSE = """
+title = "three"
+[[block]]
+sigmas = [5.0]
+positions = [1]
+seeds = [0]
+methods = ["tikhonov2:lcurve", "tikhonov0:lcurve", "tsvd:lcurve"]
+"""
 FIT = "--window 10:70 --step 4 --spacing 5 --starts 1 --sites 1 --pose-mm 0 --pose-deg 0 --electrode-mm 0"
 
 
-def commands(folder: Path, *, smoke_studies: bool) -> list[Command]:
-    """Write the inputs; return the commands. `smoke_studies`: the packaged comparisons, not still smaller ones."""
+def commands(folder: Path, chosen: Sequence[str], *, packaged: bool) -> list[Command]:
+    """Write the inputs of the chosen commands; return these.
+
+    `packaged`: the comparisons that come with the package (minutes each), not still smaller ones.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    case, sheets = str(_case(folder / "case")), str(folder / "sheets")
-    texts = {"study": STUDY, "recipe": RECIPE, "model": MODEL, "solver": SOLVER}
-    texts["inverse"] = (
-        'title = "three"\n[[block]]\nsigmas = [5.0]\npositions = [1]\nseeds = [0]\n'
-        'methods = ["tikhonov2:lcurve", "tikhonov0:lcurve", "tsvd:lcurve"]\n'
-    )
+    case, sheets = str(folder / "case"), str(folder / "sheets")
+    texts = {"study": STUDY, "recipe": RECIPE, "model": MODEL, "solver": SOLVER, "inverse": INVERSE}
     texts["surrogates"] = (
         f'title = "one"\n[[block]]\nmodels = ["{folder / "model.toml"}"]\ntrained_on = "{folder / "recipe.toml"}"\n'
         f'sheets = [4]\nscored_on = ["{folder / "recipe.toml"}"]\n'
@@ -111,12 +118,9 @@ def commands(folder: Path, *, smoke_studies: bool) -> list[Command]:
     for name, text in texts.items():
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     files = {name: str(folder / f"{name}.toml") for name in texts}
-    run_quietly(("surrogate", "generate", files["recipe"], "--out", sheets))
-    inverse, surrogates = (
-        ("inverse-smoke", "surrogate-smoke") if smoke_studies else (files["inverse"], files["surrogates"])
-    )
+    inverse, surrogates = ("inverse-smoke", "surrogate-smoke") if packaged else (files["inverse"], files["surrogates"])
     physics = ("--extracellular", "--sigma", "0.02", "--diffusivity", "4.5")
-    return [
+    everything = [
         Command("simulate", ("simulate", files["study"]), ("results.zarr/**/*", "metrics.csv")),
         Command("surrogate generate", ("surrogate", "generate", files["recipe"]), ("store/cells/*/*.zarr/**/*",), ""),
         Command("surrogate train", ("surrogate", "train", files["model"], sheets), ("weights.npz", "training.csv")),
@@ -126,14 +130,21 @@ def commands(folder: Path, *, smoke_studies: bool) -> list[Command]:
         Command("bench surrogate", ("bench", "surrogate", surrogates), ("metrics.csv",)),
         Command("bench inverse", ("bench", "inverse", inverse), ("metrics.csv",)),
     ]
+    found = [c for c in everything if not chosen or c.name in chosen]
+    if any(sheets in c.words for c in found):
+        _done(run(("surrogate", "generate", files["recipe"], "--out", sheets), Path(sheets)))
+    if any(case in c.words for c in found):
+        _write_case(Path(case))
+    return found
 
 
-def _case(folder: Path) -> Path:
-    """The hand-made case of the examples, on coarse meshes."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-    from handmade_case import write_case_folder
-
-    return write_case_folder(folder, subdivisions=2)
+def _write_case(folder: Path) -> None:
+    """Write the hand-made case of the examples, on coarse meshes; elsewhere, since threads do not survive a fork."""
+    code = "import sys; from pathlib import Path; from handmade_case import write_case_folder; "
+    code += "write_case_folder(Path(sys.argv[1]), subdivisions=2)"
+    examples = str(Path(__file__).parents[1] / "examples")
+    path = os.pathsep.join(filter(None, [examples, os.environ.get("PYTHONPATH")]))
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env={**os.environ, "PYTHONPATH": path})
 
 
 # --- one run ---------------------------------------------------------------------------------------------------------
@@ -159,11 +170,11 @@ class Ended:
     operations: int
 
 
-def run_quietly(words: Sequence[str]) -> None:
-    """Run a command that must succeed."""
-    ended = run(words, Path(words[-1]))
+def _done(ended: Ended) -> Ended:
+    """Raise `RuntimeError` for a run that had to succeed and did not."""
     if ended.code:
-        raise RuntimeError(f"{' '.join(words)}: {ended.said}")
+        raise RuntimeError(ended.said)
+    return ended
 
 
 def run(words: Sequence[str], out: Path, fault: Fault | None = None) -> Ended:
@@ -314,15 +325,15 @@ def campaign(command: Command, folder: Path, *, kills: int, cuts: int, seed: int
     """Try every fault on one command."""
     rng, tally = random.Random(f"{seed} {command.name}"), Tally(command)
     plain = folder / "plain"
-    whole = _run(command, plain)
-    if whole.code:
-        raise RuntimeError(f"{command.name}: {whole.said}")
+    whole = _done(_run(command, plain))
     truth, out = results_of(command, plain), folder / "out"
     if not truth or not whole.operations:
         raise RuntimeError(f"{command.name}: there is nothing to compare")
     ends = [_killed(command, truth, out, whole, rng, by_operation=k % 2 == 0) for k in range(kills)]
-    full = (Fault(full_at_operation=rng.randint(1, whole.operations)), Fault(largest_file=rng.randint(0, 2000)))
+    # at least 1000 bytes: what it says must fit into its log
+    full = (Fault(full_at_operation=rng.randint(1, whole.operations)), Fault(largest_file=rng.randint(1000, 3000)))
     for fault in full:
+        _anew(command, out)
         ended = _run(command, out, fault)
         there = _problem_of_refusal(ended) if ended.code else _difference(command, truth, out)
         tally.note("disk full", there or _looks_whole(command, truth, out), ended.said)
@@ -354,10 +365,17 @@ def _killed(
         fault = Fault(kill_at_operation=rng.randint(1, whole.operations))
     else:
         fault = Fault(kill_at_seconds=rng.uniform(0.0, whole.seconds))
+    _anew(command, out)
     ended = _run(command, out, fault)
     if ended.code not in (0, -signal.SIGKILL):
         return f"ended with code {ended.code} before it was killed: {ended.said[-200:]}"
     return _looks_whole(command, truth, out)
+
+
+def _anew(command: Command, out: Path) -> None:
+    """Remove results that are finished: a fault in a run that has nothing to do shows nothing."""
+    if command.seal and (out / command.seal).is_file():
+        shutil.rmtree(out)
 
 
 def _looks_whole(command: Command, truth: dict[str, Any], out: Path) -> str | None:
@@ -428,7 +446,9 @@ def main(out: Path, smoke: bool) -> dict:
     return json.loads((out / "fault_campaign.json").read_text())
 
 
-def campaigns(out: Path, smoke: bool, *, kills: int, cuts: int, seed: int, only: Sequence[str]) -> list[str]:
+def campaigns(
+    out: Path, smoke: bool, *, kills: int, cuts: int, seed: int, only: Sequence[str], packaged: bool
+) -> list[str]:
     """Try every command and write the table; returns what was lost."""
     os.environ.setdefault("XLA_FLAGS", "--xla_llvm_disable_expensive_passes=true --xla_backend_optimization_level=0")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(out / "fault-campaign" / "jax"))
@@ -436,12 +456,10 @@ def campaigns(out: Path, smoke: bool, *, kills: int, cuts: int, seed: int, only:
     _import_everything()
     work = (out / "fault-campaign").absolute()
     shutil.rmtree(work / "runs", ignore_errors=True)
-    chosen = commands(work / "runs" / "inputs", smoke_studies=False)
     if smoke:
-        chosen, kills, cuts = chosen[:2], 2, 1
-    chosen = [c for c in chosen if not only or c.name in only]
+        only, kills, cuts = ["simulate", "surrogate generate"], 2, 1
     rows, losses = [], []
-    for command in chosen:
+    for command in commands(work / "runs" / "inputs", only, packaged=packaged):
         folder = work / "runs" / command.name.replace(" ", "-")
         folder.mkdir(parents=True)
         tally = campaign(command, folder, kills=kills, cuts=cuts, seed=seed)
@@ -471,7 +489,8 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=5, help="per command")
     parser.add_argument("--cuts", type=int, default=2, help="times that files are cut off, per command")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--packaged", action="store_true", help="the packaged comparisons: minutes each")
     parser.add_argument("--only", action="append", default=[], help="name of a command")
     options = parser.parse_args()
     o = options
-    sys.exit(bool(campaigns(o.out, o.smoke, kills=o.kills, cuts=o.cuts, seed=o.seed, only=o.only)))
+    sys.exit(bool(campaigns(o.out, o.smoke, kills=o.kills, cuts=o.cuts, seed=o.seed, only=o.only, packaged=o.packaged)))

@@ -485,7 +485,7 @@ def _check_size(path: Path, key: str, member: Any) -> None:
         )
     chunks = [f for f in (path / key).rglob("*") if f.is_file() and f.name != "zarr.json"]
     stored = sum(f.stat().st_size for f in chunks)
-    promised = max(member.nbytes, prod(member.chunks) * member.dtype.itemsize)
+    promised = int(max(member.nbytes, prod(member.chunks) * member.dtype.itemsize))
     check_unpacked(path, promised, stored, where=f"array {key!r}")
     if promised > 16_000_000 + 100_000 * stored:
         raise FileFormatError(
