@@ -252,11 +252,11 @@ def test_operator_files_that_are_none(tmp_path):
     with pytest.raises(FileFormatError, match=r"was not written by einthoven \(it has no entry 'kind'\)"):
         load_operator(tmp_path / "a.npz")
     np.savez(tmp_path / "p.npz", kind=np.array([{"code": 1}], dtype=object))
-    with pytest.raises(FileFormatError, match=r"cannot be read as \.npz: Object arrays cannot be loaded"):
+    with pytest.raises(FileFormatError, match=r"cannot be read as \.npz \(kind\.npy holds objects, which are not read"):
         load_operator(tmp_path / "p.npz")
     np.save(tmp_path / "s.npy", np.eye(2))
     (tmp_path / "s.npy").rename(tmp_path / "s.npz")
-    with pytest.raises(FileFormatError, match=r"cannot be read as \.npz: it is a single array"):
+    with pytest.raises(FileFormatError, match=r"cannot be read as \.npz \(File is not a zip file"):
         load_operator(tmp_path / "s.npz")
     save_operator(operator(), tmp_path / "o.npz")
     raw = (tmp_path / "o.npz").read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -21,7 +22,12 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def say(text: str) -> None:
     """Print a line for people, as it stands (no markup)."""
-    out.print(text, markup=False)
+    out.print(printable(text), markup=False)
+
+
+def printable(text: str) -> str:
+    """Write control characters, with which a text from a file could steer the terminal, as escapes; lines stay."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else f"\\x{ord(c):02x}" for c in text)
 
 
 def say_json(value: Any) -> None:
@@ -32,7 +38,7 @@ def say_json(value: Any) -> None:
 
 def fail(message: str, *, code: int = 2) -> NoReturn:
     """Print one clear line and leave with a non-zero code."""
-    err.print("error: " + " ".join(message.split()), markup=False, style="red" if err.is_terminal else None)
+    err.print("error: " + printable(" ".join(message.split())), markup=False, style="red" if err.is_terminal else None)
     raise SystemExit(code)
 
 
@@ -80,4 +86,4 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}" if 0 < abs(value) < 1e-2 or abs(value) >= 1e3 else f"{value:.3f}"
-    return str(value).replace("[", r"\[")
+    return printable(str(value)).replace("[", r"\[")

@@ -204,7 +204,7 @@ def parse(path: Path) -> CaseFile:
         values = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise FileFormatError(path, "is not text in UTF-8.", where=f"byte {error.start}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError
         problem, _, place = str(error).partition(" (at ")
         raise FileFormatError(path, f"is not valid TOML: {problem.rstrip('.')}.", where=place.rstrip(")")) from None
     try:

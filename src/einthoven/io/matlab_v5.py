@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from einthoven.core import FileFormatError
+from einthoven.io.reading import check_unpacked
 
 #: NumPy types of the numeric data types mi*.
 NUMERIC = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -167,6 +168,7 @@ def _inflate(reader: _Reader, found: _Element) -> bytes:
         if len(start) < 8:
             raise reader.fail("a compressed element must hold a variable.", at=found.start)
         size = struct.unpack(reader.order + "2I", start)[1]
+        check_unpacked(reader.path, size, len(packed), where=f"byte {found.start}")
         rest = engine.decompress(engine.unconsumed_tail, size + 8) if size else b""
         if not engine.eof:
             engine.decompress(engine.unconsumed_tail, 8)

@@ -1,5 +1,6 @@
 """Pictures of tissue: dark is where nothing conducts."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from einthoven.core import FileFormatError
 
 #: Larger pictures are refused before they are unpacked.
 MOST_PIXELS = 16_000_000
+#: Kinds that are opened. Others are not even tried: PostScript, for one, would be handed to another program.
+KINDS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM", "WEBP")
 
 
 def read_tissue_picture(path: Path) -> Bool[np.ndarray, "nx ny"]:
@@ -17,7 +20,7 @@ def read_tissue_picture(path: Path) -> Bool[np.ndarray, "nx ny"]:
     Parameters
     ----------
     path
-        PNG, TIFF, JPEG or another picture; one pixel is one cell.
+        PNG, TIFF, JPEG or another of `KINDS`; one pixel is one cell.
 
     Returns
     -------
@@ -32,7 +35,8 @@ def read_tissue_picture(path: Path) -> Bool[np.ndarray, "nx ny"]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path, formats=KINDS) as picture:
+            warnings.simplefilter("ignore")  # of odd metadata and of large pictures, which are refused below
             if picture.width * picture.height > MOST_PIXELS:
                 raise FileFormatError(
                     path, f"has {picture.width} x {picture.height} pixels; at most {MOST_PIXELS / 1e6:g} million."
@@ -41,8 +45,11 @@ def read_tissue_picture(path: Path) -> Bool[np.ndarray, "nx ny"]:
     except FileFormatError:
         raise
     except UnidentifiedImageError:
-        raise FileFormatError(path, "is no picture that can be read (PNG, TIFF, JPEG, ...).") from None
-    except (OSError, ValueError, SyntaxError) as problem:
-        raise FileFormatError(path, f"cannot be read as a picture ({problem}).") from None
+        raise FileFormatError(path, f"is no picture that can be read ({', '.join(KINDS)}).") from None
+    except Image.DecompressionBombError:
+        raise FileFormatError(path, f"has too many pixels; at most {MOST_PIXELS / 1e6:g} million.") from None
+    except Exception as problem:  # whatever a decoder raises on a damaged file
+        said = " ".join(str(problem).split())[:160] or type(problem).__name__
+        raise FileFormatError(path, f"cannot be read as a picture ({said}).") from None
     light = (layers[..., 0] >= 128) & (layers[..., 1] >= 128)
     return np.ascontiguousarray(light[::-1].T)

@@ -10,6 +10,34 @@ from jaxtyping import Float
 from einthoven.core import FileFormatError, GeometryError, InputError, Surface
 from einthoven.core.errors import some
 
+#: Packed data may unpack to so many bytes, or to so many times their own length, whichever is more.
+MOST_UNPACKED, MOST_TIMES = 1 << 30, 100
+
+
+def check_unpacked(path: Path, promised: int, stored: int, *, where: str = "") -> None:
+    """Refuse data that say they unpack to far more than what is stored, before memory is taken for them.
+
+    Parameters
+    ----------
+    path
+        Used in the message.
+    promised, stored
+        Bytes after and before unpacking.
+    where
+        Place in the file.
+
+    Raises
+    ------
+    FileFormatError
+        If more is promised than `MOST_UNPACKED` bytes and than `MOST_TIMES` what is stored.
+    """
+    if promised > max(MOST_UNPACKED, MOST_TIMES * stored):
+        raise FileFormatError(
+            path,
+            f"{stored} bytes promise to unpack to {promised}, more than recordings or geometries; pack it less.",
+            where=where,
+        )
+
 
 def load_text(path: Path) -> str:
     """Return the whole file as text.

@@ -66,9 +66,11 @@ def checked_model(kind: type[Model], text: str, name: str | Path) -> Model:
         For the first thing that is wrong in it.
     """
     try:
-        return kind.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as problem:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as problem:  # a number of thousands of digits is a ValueError
         raise FileFormatError(name, f"is no TOML file ({problem}).") from None
+    try:
+        return kind.model_validate(values)
     except ValidationError as problem:
         raise InputError(f"{name}: {first_problem(problem)}") from None
 
@@ -78,5 +80,6 @@ def first_problem(problem: ValidationError) -> str:
     first = problem.errors()[0]
     place = ".".join(str(p) for p in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    got = f"; got {first['input']!r}" if first["type"] != "value_error" else ""
+    given = repr(first["input"])
+    got = f"; got {given if len(given) <= 60 else given[:57] + '...'}" if first["type"] != "value_error" else ""
     return f"{place + ': ' if place else ''}{message}{got}."

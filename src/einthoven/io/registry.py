@@ -155,6 +155,8 @@ def _existing(path: Path) -> bytes:
         return b""
     if not path.exists():
         raise InputError(f"{path}: there is no such file.{_neighbors(path)}")
+    if not path.is_file():
+        raise InputError(f"{path}: is a device, a pipe or a socket, not a file.")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)

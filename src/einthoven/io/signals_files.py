@@ -171,6 +171,11 @@ def _check_header(path: Path) -> None:
     for number, line in lines[1:]:
         if not re.match(r"\S+\s+\d{1,3}([x:+]\S*)?(\s+\S+)*$", line):
             raise FileFormatError(path, "a signal line must be FILE FORMAT GAIN ...", where=f"line {number}")
+        name = line.split()[0]
+        if re.search(r"[/\\:]", name) or name in (".", ".."):
+            raise FileFormatError(
+                path, f"signals must be in files beside the header; got {name[:40]!r}.", where=f"line {number}"
+            )
 
 
 def write_wfdb(content: Content, path: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -193,14 +192,16 @@ class ZarrStream(Stream):
         if not self.checkpoint_path.is_file():
             self._check_free()
             return None
+        from einthoven.io.archives import read_archive
+
         try:
-            with self.checkpoint_path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                found = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, BadZipFile) as problem:
+            found = read_archive(self.checkpoint_path)
+            mark = str(found["fingerprint"])
+        except (FileFormatError, KeyError) as problem:
             raise FileFormatError(
-                self.checkpoint_path, f"the checkpoint cannot be read ({problem}); start afresh."
+                self.checkpoint_path, f"the checkpoint cannot be read ({_told(problem)}); start afresh."
             ) from None
-        if str(found["fingerprint"]) != self._fingerprint:
+        if mark != self._fingerprint:
             raise InputError(
                 f"{self.path}: holds an unfinished run of other settings. Finish that one, choose another folder, or "
                 "start afresh."
@@ -272,7 +273,8 @@ class ZarrStream(Stream):
                 if stored.shape[channel.axis] < length:
                     raise ValueError(f"{name} has {stored.shape[channel.axis]} of {length} rows")
                 stored.resize(channel.full_shape(length))
-        except (OSError, KeyError, ValueError) as problem:
+                _check_chunks(stored, name, channel.axis)
+        except (OSError, KeyError, ValueError, RuntimeError) as problem:
             raise FileFormatError(self.path, f"does not fit its checkpoint ({problem}); start afresh.") from None
         self.restored = {name.removeprefix("state/"): v for name, v in found.items() if name.startswith("state/")}
 
@@ -286,6 +288,20 @@ class ZarrStream(Stream):
         self._root[name][name].append(np.concatenate(self._pending[name], axis=axis), axis=axis)
         self._pending[name].clear()
         self._pending_bytes[name] = 0
+
+
+def _check_chunks(stored: Any, name: str, axis: int) -> None:
+    """Raise `ValueError` if a chunk is missing, which would read as NaN, or cannot be unpacked."""
+    if stored.nchunks_initialized < stored.nchunks:
+        raise ValueError(f"{name} lacks chunks")
+    for start in range(0, stored.shape[axis], stored.chunks[axis]):
+        rows: list[Any] = [slice(None)] * stored.ndim
+        rows[axis] = slice(start, start + stored.chunks[axis])
+        np.asarray(stored[tuple(rows)])
+
+
+def _told(problem: Exception) -> str:
+    return problem.problem.rstrip(".") if isinstance(problem, FileFormatError) else f"it lacks {problem}"
 
 
 def fingerprint(description: Mapping[str, Any], *arrays: np.ndarray) -> str:

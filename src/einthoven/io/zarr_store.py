@@ -29,14 +29,20 @@ from einthoven.core import (
     VolumeConductor,
     WeightCurve,
 )
+from einthoven.io.archives import read_archive
 from einthoven.io.atomic import replacing
 from einthoven.io.content import Content
 from einthoven.io.formats import Format
+from einthoven.io.reading import check_unpacked
 
 #: Version of the layout; raised when an older reader could misunderstand.
 LAYOUT = 1
 #: What a store may hold.
 Stored = Recording | Surface | Electrodes | ForwardOperator | Case | Reconstruction
+
+#: What einthoven's arrays are packed by; no other code is run to unpack one.
+CODECS = frozenset({"bytes", "vlen-utf8", "zstd"})
+_KNOWN = ", ".join(sorted(CODECS))
 
 _ROOT = "einthoven"
 _CURVE = ("lambdas", "residual_norms", "seminorms", "criterion")
@@ -128,7 +134,7 @@ def load_operator(path: str | Path) -> ForwardOperator:
         If the file is missing, damaged or holds something else.
     """
     path = Path(path)
-    found = _from_node(_unflatten(_npz_arrays(path), path), path) if path.suffix == ".npz" else load_zarr(path)
+    found = _from_node(_unflatten(read_archive(path), path), path) if path.suffix == ".npz" else load_zarr(path)
     if not isinstance(found, ForwardOperator):
         raise FileFormatError(path, f"holds a {type(found).__name__}, not an operator.")
     return found
@@ -471,15 +477,25 @@ def _read_group(group: Any, prefix: str, sums: dict[str, int], path: Path) -> _N
 
 
 def _check_size(path: Path, key: str, member: Any) -> None:
-    """Refuse an array that promises far more than its chunks can hold, before room is made for it."""
+    """Refuse an array packed by foreign codecs, or one that promises far more than its chunks can hold."""
+    foreign = sorted(_codecs(member) - CODECS)
+    if foreign:
+        raise FileFormatError(
+            path, f"array {key!r} is packed by {foreign[0]!r}; einthoven's stores hold {_KNOWN} only."
+        )
     chunks = [f for f in (path / key).rglob("*") if f.is_file() and f.name != "zarr.json"]
     stored = sum(f.stat().st_size for f in chunks)
-    most = 16_000_000 + 100_000 * stored if stored else 1_000_000_000
-    promised = max(member.nbytes, prod(member.chunks) * member.dtype.itemsize)
-    if promised > most:
+    promised = int(max(member.nbytes, prod(member.chunks) * member.dtype.itemsize))
+    check_unpacked(path, promised, stored, where=f"array {key!r}")
+    if promised > 16_000_000 + 100_000 * stored:
         raise FileFormatError(
             path, f"array {key!r} promises {promised} bytes and has {stored} on disk; the store is damaged."
         )
+
+
+def _codecs(member: Any) -> set[str]:
+    """Names of everything that packs an array."""
+    return {str(codec["name"]) for codec in member.metadata.to_dict()["codecs"]}
 
 
 def _line(error: Exception) -> str:
@@ -497,21 +513,6 @@ def _flatten(node: _Node, prefix: str, flat: dict[str, np.ndarray]) -> None:
         flat[f"{prefix}{name}"] = np.array(values.tolist(), dtype=str) if values.dtype.kind == "T" else values
     for name, child in node.groups.items():
         _flatten(child, f"{prefix}{name}/", flat)
-
-
-def _npz_arrays(path: Path) -> dict[str, np.ndarray]:
-    import zipfile
-
-    try:
-        with path.open("rb") as file:
-            stored = np.load(file, allow_pickle=False)
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array, not a set of named ones")
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise FileFormatError(path, "there is no such file.") from None
-    except (OSError, ValueError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileFormatError(path, f"cannot be read as .npz: {_line(error)}.") from error
 
 
 def _unflatten(flat: Mapping[str, np.ndarray], path: Path) -> _Node:

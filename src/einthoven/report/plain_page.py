@@ -24,6 +24,10 @@ img { max-width: 100%; }
 pre { white-space: pre-wrap; font-size: 13px; }
 """
 
+#: Nothing but the page's own style and pictures is loaded or run.
+_SOURCES = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POLICY = f'<meta http-equiv="Content-Security-Policy" content="{_SOURCES}">'
+
 #: Columns of a table: the key of a row to a heading and the number of digits.
 Columns = Mapping[str, tuple[str, int]]
 
@@ -44,7 +48,7 @@ def write_plain_page(path: Path, title: str, parts: Sequence[str], provenance: M
     """
     name = html.escape(title)
     body = [f"<h1>{name}</h1>", *parts, *([] if provenance is None else [_told(provenance)])]
-    head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{name}</title><style>{STYLE}</style>"
+    head = f"<!doctype html><html lang='en'><meta charset='utf-8'>{POLICY}<title>{name}</title><style>{STYLE}</style>"
     return write_page_text(path, head + "\n".join(body) + "</html>\n")
 
 

@@ -33,7 +33,7 @@ from einthoven.studies.simulation_output import (
     write_sweep,
 )
 from einthoven.studies.simulation_tables import SimulationStudy, SurfaceTissue
-from einthoven.studies.store import CellResult, Config, ResultsStore, cell_key, read_labelled
+from einthoven.studies.store import CellResult, Config, ResultsStore, cell_key, measured, read_labelled
 from einthoven.studies.sweep import Workers, check_workers, run_cells
 
 #: Version of what turns a study into numbers; changed where a change of the code changes them, so that what was stored
@@ -182,7 +182,8 @@ def _run_single(study: SimulationStudy, out: Path, progress: Progress, how: tupl
     simulation = _reloaded(prepared, work, key) if resume else None
     if simulation is None:
         simulation = _simulated(prepared, work / "results.zarr", progress, fresh=not resume)
-        write_json(work / _DONE, {"key": key, "seconds": simulation.seconds, "resumed_at": simulation.resumed_at})
+        done = {"key": key, "seconds": simulation.seconds, "resumed_at": simulation.resumed_at}
+        write_json(work / _DONE, done | {"results": measured(work / "results.zarr")})
     result = write_run(prepared, simulation, work / "results.zarr", out, key=key, version=VERSION, page=page)
     shutil.rmtree(work, ignore_errors=True)
     return result
@@ -196,15 +197,15 @@ def _check_folder(out: Path) -> None:
 
 
 def _reloaded(prepared: Prepared, work: Path, key: str) -> Simulation | None:
-    """A run that ended, but whose files were not all written."""
+    """A run that ended, but whose files were not all written; None where its results were damaged or moved since."""
     try:
         done = json.loads((work / _DONE).read_text(encoding="utf-8"))
         seconds, resumed_at = float(done["seconds"]), done["resumed_at"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if done["key"] != key:
-        return None
     times, path = prepared.study.time, work / "results.zarr"
+    if done["key"] != key or done.get("results") != measured(path):
+        return None
     data = {
         group.name: read_labelled(path, group.name)[group.name].load() for group in path.iterdir() if group.is_dir()
     }

@@ -94,7 +94,7 @@ def _toml(path: Path) -> dict[str, Any]:
         raise FileFormatError(path, f"cannot be read: {problem.strerror or problem}.") from None
     except UnicodeDecodeError as problem:
         raise FileFormatError(path, "is not text in UTF-8.", where=f"byte {problem.start}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # a number of thousands of digits is a ValueError
         what, _, place = str(problem).partition(" (at ")
         raise FileFormatError(path, f"is not valid TOML: {what.rstrip('.')}.", where=place.rstrip(")")) from None
 

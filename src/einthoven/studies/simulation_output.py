@@ -18,7 +18,7 @@ from einthoven.studies.output import SEAL, plain, staged, without_none, write_js
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.simulation_build import HEART_SURFACE, Prepared, prepare
 from einthoven.studies.simulation_tables import SimulationStudy
-from einthoven.studies.store import Config, ResultsStore
+from einthoven.studies.store import Config, ResultsStore, measured
 
 #: Entries of a folder of results that the next run into it replaces or removes.
 OWNED = ("results.zarr", "report.html", "runs")
@@ -206,13 +206,13 @@ def _median(values: np.ndarray) -> float | None:
 
 
 def finished_result(out: Path, key: str) -> StudyResult | None:
-    """What a folder holds if it is complete and of the run with that key."""
+    """What a folder holds if it is complete, as it was written, and of the run with that key."""
     try:
         run = tomllib.loads((out / "run.toml").read_text(encoding="utf-8"))
         rows = json.loads((out / SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if run.get("key") != key or not isinstance(rows, dict) or not (out / "results.zarr" / "zarr.json").is_file():
+    if run.get("key") != key or not isinstance(rows, dict) or run.get("results") != measured(out / "results.zarr"):
         return None
     return StudyResult((rows,), out, reused=1)
 
@@ -222,7 +222,7 @@ def write_run(
 ) -> StudyResult:
     """Write everything of one run; `results` is moved to ``results.zarr``."""
     row = {"study": prepared.study.name, **metrics_of(prepared, simulation)}
-    about = provenance(prepared.study, version) | {"key": key}
+    about = provenance(prepared.study, version) | {"key": key, "results": measured(results)}
     if simulation.resumed_at is not None:
         about["resumed_at_ms"] = simulation.resumed_at
     notes = _notes(prepared, row)

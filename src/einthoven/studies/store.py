@@ -369,6 +369,13 @@ def _files(folder: Path) -> dict[str, list[int]]:
     return {p.relative_to(folder).as_posix(): _measure(p) for p in paths}
 
 
+def measured(folder: Path) -> str:
+    """Number of files, bytes and checksum of everything in a folder, as a text: another one after any change."""
+    files = _files(folder)
+    checksum = zlib.crc32(json.dumps(files, sort_keys=True).encode())
+    return f"{len(files)} files, {sum(size for size, _ in files.values())} bytes, checksum {checksum}"
+
+
 def _measure(path: Path) -> list[int]:
     size, checksum = 0, 0
     with path.open("rb") as file:

@@ -12,6 +12,7 @@ import tomli_w
 
 from einthoven.core import FileFormatError, InputError
 from einthoven.core.progress import Progress, silent
+from einthoven.io.archives import read_archive
 from einthoven.studies.output import SEAL, make_folder, plain, staged, without_none, write_json, write_rows
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.sheet_sets import SheetSet, load_recipe, read_sheet, ready_recipes
@@ -437,12 +438,14 @@ def external(path: Path) -> Predictor:
         If an array is missing or of a wrong shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names, numbers, ecg, times = (file[k] for k in ("condition", "number", "ecg", "times"))
-    except (OSError, ValueError, KeyError) as problem:
+        found = read_archive(path)
+        names, numbers, ecg, times = (found[k] for k in ("condition", "number", "ecg", "times"))
+    except KeyError as problem:
         raise FileFormatError(
             path, f"must be a NumPy archive with condition, number, ecg and times ({problem})."
         ) from None
+    if names.ndim != 1 or numbers.shape != names.shape or times.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise FileFormatError(path, "condition must hold one text, number one whole number per sheet, times numbers.")
     if ecg.ndim != 3 or not len(names) == len(numbers) == len(ecg) or ecg.shape[2] != len(times):
         raise FileFormatError(
             path, f"ecg must have shape (sheets, electrodes, times); got {ecg.shape} for {len(names)} sheets and "

@@ -11,7 +11,7 @@ import equinox as eqx
 import numpy as np
 import optax
 
-from einthoven.core import InputError
+from einthoven.core import FileFormatError, InputError
 from einthoven.core.progress import Progress, silent
 from einthoven.surrogate.weights import load_weights, restored, save_weights
 
@@ -195,7 +195,10 @@ class _Run(Generic[Item]):
         path = None if folder is None else folder / "checkpoint.npz"
         if path is None or not path.is_file():
             return
-        weights = load_weights(path)
+        try:
+            weights = load_weights(path)
+        except FileFormatError as problem:
+            raise FileFormatError(path, f"{problem.problem} Remove it: the training then starts afresh.") from None
         same_course = weights.card["course"] == json.loads(json.dumps(asdict(self.course)))
         if not same_course or weights.card["identity"] != self.identity:
             raise InputError(

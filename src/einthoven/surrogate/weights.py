@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from einthoven.core import FileFormatError, InputError
+from einthoven.io.archives import read_archive
 from einthoven.io.atomic import replacing
 
 #: Larger files are no weights of ours.
@@ -67,9 +68,10 @@ def load_weights(path: Path) -> Weights:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > 4 * LARGEST_BYTES:
             raise FileFormatError(path, f"unpacks to {size / 1e6:.0f} MB; are these weights of einthoven?")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = _archived(path)
         card = json.loads(arrays.pop(_CARD).tobytes().decode())
+    except FileFormatError:
+        raise
     except OSError as problem:
         raise FileFormatError(path, f"cannot be read ({problem.strerror or problem}).") from None
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, RecursionError) as problem:
@@ -77,6 +79,15 @@ def load_weights(path: Path) -> Weights:
     if not isinstance(card, dict) or not all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f"):
         raise FileFormatError(path, "holds no weights of einthoven: its card is missing or numbers are not finite.")
     return Weights(arrays, card)
+
+
+def _archived(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of the archive; what is wrong with it, as a fault of weights."""
+    try:
+        return read_archive(path)
+    except FileFormatError as problem:
+        told = problem.problem.rstrip(".?")
+        raise FileFormatError(path, f"holds no weights of einthoven, or is damaged ({told}).") from None
 
 
 def restored(model: Model, arrays: dict[str, np.ndarray], name: str | Path) -> Model:

@@ -2,13 +2,14 @@
 
 import hashlib
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from einthoven.core import FileFormatError
+from einthoven.io.archives import read_archive
 from einthoven.io.atomic import replacing
 
 #: Seconds between two checkpoints.
@@ -48,11 +49,11 @@ class Checkpoint:
             return None
         leaves, structure = jax.tree.flatten(like)
         try:
-            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                if str(file["mark"]) != self.mark or len(file.files) != len(leaves) + 1:
-                    return None
-                return jax.tree.unflatten(structure, [file[f"leaf{k}"] for k in range(len(leaves))])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+            file = read_archive(self.path)
+            if str(file["mark"]) != self.mark or len(file) != len(leaves) + 1:
+                return None
+            return jax.tree.unflatten(structure, [file[f"leaf{k}"] for k in range(len(leaves))])
+        except (FileFormatError, KeyError):
             return None
 
     def save(self, state: Any, *, now: bool = False) -> None:

@@ -83,7 +83,9 @@ def make_physics_solver(text: str, physics: CellPhysics, *, progress: Progress =
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
         return replace(configured(told, physics, name=path.stem), progress=progress)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InputError) as problem:
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read ({problem.strerror or problem}).") from None
+    except (ValueError, RecursionError) as problem:  # of the TOML, the text's encoding, or what it says
         raise InputError(f"{path}: {problem}") from None
 
 
@@ -100,7 +102,7 @@ def configured(told: Mapping[str, Any], physics: CellPhysics, *, name: str | Non
         Of the solver; default its own.
     """
     unknown = sorted(set(told) - {"solver", "schedule", "network", "physics"})
-    if unknown or told.get("solver") not in PHYSICS_METHODS:
+    if unknown or not isinstance(told.get("solver"), str) or told["solver"] not in PHYSICS_METHODS:
         raise InputError(
             f"a configuration holds solver (one of {', '.join(PHYSICS_METHODS)}), [schedule], [network] and [physics]; "
             f"got {some(unknown) if unknown else repr(told.get('solver'))}."
