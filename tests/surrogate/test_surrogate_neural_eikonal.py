@@ -8,12 +8,13 @@ import pytest
 from einthoven.core import InputError
 from einthoven.eikonal.conduction import Conduction
 from einthoven.surrogate.baselines import eikonal_times
-from einthoven.surrogate.front_features import FEATURES, difference, front, shuffled, unshuffled
+from einthoven.surrogate.front_features import difference, feature_names, front, shuffled, unshuffled
 from einthoven.surrogate.neural_eikonal import FrontLearner, SlownessNet, activation_times
 from einthoven.surrogate.training import Course, Moment, train
 from einthoven.tissue import Grid, Tissue
 from surrogate_cases import recipe, sheet
 
+FEATURES = feature_names(2)
 CONDUCTION = Conduction.of(recipe().membrane)
 
 
@@ -117,8 +118,8 @@ def test_anisotropic_tissue():
 
 
 def test_what_it_refuses():
-    with pytest.raises(InputError, match="needs a sheet on a grid"):
-        front(Tissue.isotropic(Grid((8, 8, 8), 0.5), 0.1), np.zeros((1, 3)), np.zeros(1), CONDUCTION)
+    with pytest.raises(InputError, match="needs a sheet or a slab on a grid"):
+        front(Tissue.isotropic(Grid((8,), 0.5), 0.1), np.zeros((1, 1)), np.zeros(1), CONDUCTION)
     with pytest.raises(InputError, match=r"33 x 32 cells must be a multiple of 2 cells \(1 mm\)"):
         front(Tissue.isotropic(Grid((33, 32), 0.5), 0.1), np.zeros((1, 2)), np.zeros(1), CONDUCTION)
     with pytest.raises(InputError, match="for pixels of 4 x 4 cells, the tissue has 2 x 2"):

@@ -56,7 +56,8 @@ PIXELS = (1.0, 2.0)
 
 def origin_of(sheets: SheetSet) -> Origin:
     """What a model must know of a set's sheets."""
-    return Origin(sheets.recipe.membrane, sheets.recipe.spacing, sheets.recipe.size)
+    recipe = sheets.recipe
+    return Origin(recipe.membrane, recipe.spacing, recipe.size, len(recipe.shape))
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -359,7 +360,7 @@ def baselines(sheets: SheetSet, *, ridge_of: SheetSet | None = None) -> list[Pre
     Parameters
     ----------
     sheets
-        Where they are scored.
+        Where they are scored; for slabs there are only those that look at the tissue.
     ridge_of
         The set to whose training part ridge regression is fitted; the same by default. It is left out where there is no
         validation part to choose by, or the electrodes are others.
@@ -367,9 +368,11 @@ def baselines(sheets: SheetSet, *, ridge_of: SheetSet | None = None) -> list[Pre
     recipe, known = sheets.recipe, sheets if ridge_of is None else ridge_of
     pixels = [p for p in PIXELS if _fits(p, recipe.movie_spacing) and _fits(recipe.size, p)] or [recipe.movie_spacing]
     found = []
-    for pixel in pixels:
+    for pixel in pixels if recipe.thickness is None else ():
         found += [Predictor(n, f, True, False) for n, f in movie_baselines(recipe.membrane, pixel).items()]
     found += [Predictor(n, f, False, False) for n, f in tissue_baselines(recipe.membrane).items()]
+    if recipe.thickness is not None:
+        return found
     n, alike = len(recipe.electrodes.fixed), ("size", "electrodes", "movie_spacing")
     if n and all(getattr(recipe, k) == getattr(known.recipe, k) for k in alike) and known.cells("validation"):
         pixel = pixels[-1]

@@ -68,9 +68,9 @@ def eikonal_times(sheet: SheetData, membrane: str) -> Float[np.ndarray, " n_node
 def front_start(
     tissue: Tissue,
     squared_speed: Float[np.ndarray, "..."],
-    sites: Float[np.ndarray, "k 2"],
+    sites: Float[np.ndarray, "k d"],
     onsets: Float[np.ndarray, " k"],
-) -> tuple[Float[np.ndarray, "k 2"], Float[np.ndarray, " k"]]:
+) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
     """Where and when waves begin that leave the stimulated disks as those of the stimuli do: mm and ms."""
     own = np.array([int(np.argmin(((tissue.coordinates - site) ** 2).sum(axis=1))) for site in sites])
     v = (
@@ -78,12 +78,12 @@ def front_start(
         if squared_speed.ndim in (1, 3)
         else np.broadcast_to(squared_speed, (len(own), *squared_speed.shape))
     )
-    speed = np.sqrt(v) if v.ndim == 1 else np.linalg.det(v) ** 0.25
+    speed = np.sqrt(v) if v.ndim == 1 else np.linalg.det(v) ** (0.5 / v.shape[1])
     return tissue.coordinates[own], np.asarray(onsets) + ACTIVE / STIMULUS_AMPLITUDE - STIMULUS_RADIUS / speed
 
 
 def started(
-    tissue: Tissue, sites: Float[np.ndarray, "k 2"], onsets: Float[np.ndarray, " k"]
+    tissue: Tissue, sites: Float[np.ndarray, "k d"], onsets: Float[np.ndarray, " k"]
 ) -> Float[np.ndarray, " n_nodes"]:
     """When the stimulus itself makes a node active, ms; minus infinity outside of the disks.
 
@@ -110,7 +110,7 @@ def ecg_of_times(
     Parameters
     ----------
     tissue
-        A sheet on a grid.
+        A sheet or slab on a grid.
     electrodes
         In an infinite medium.
     times

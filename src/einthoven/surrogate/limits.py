@@ -60,28 +60,28 @@ def tissue_numbers(conducting: Any, diffusivity: Any, spacing: float, n_stimuli:
     """
     mask = np.asarray(conducting, dtype=bool)
     d = np.asarray(diffusivity, dtype=np.float64)
-    tensors = d[mask] if d.ndim == 4 else d[mask][:, None, None] * np.eye(2)
+    tensors = d[mask] if d.ndim > mask.ndim else d[mask][:, None, None] * np.eye(mask.ndim)
     values = np.linalg.eigvalsh(tensors)
     log_d = np.full(mask.shape, np.nan)
-    log_d[mask] = 0.5 * np.log(values[:, 0] * values[:, 1])
-    steps = np.concatenate([np.diff(log_d, axis=a).reshape(-1) for a in (0, 1)])
+    log_d[mask] = np.log(values).mean(axis=1)
+    steps = np.concatenate([np.diff(log_d, axis=a).reshape(-1) for a in range(mask.ndim)])
     return {
         **_holes(mask, spacing),
         "mean log D": float(np.nanmean(log_d)),
         "lowest log D": float(np.nanquantile(log_d, 0.02)),
         "highest log D": float(np.nanquantile(log_d, 0.98)),
         "steepness of log D (1/mm)": float(np.sqrt(np.nanmean(steps**2)) / spacing),
-        "anisotropy": float(np.log(values[:, 1] / values[:, 0]).mean()),
+        "anisotropy": float(np.log(values[:, -1] / values[:, 0]).mean()),
         "stimuli": float(n_stimuli),
     }
 
 
 def _holes(mask: np.ndarray, spacing: float) -> dict[str, float]:
-    """Density of holes, and what tells textures apart: rim per area, single cells, elongation."""
+    """Density of holes, and what tells textures apart: rim per area (or volume), single cells, elongation."""
     from scipy.ndimage import label
 
-    holes = ~mask
-    rim = sum(int((np.diff(mask.astype(np.int8), axis=a) != 0).sum()) for a in (0, 1))
+    holes, d = ~mask, mask.ndim
+    rim = sum(int((np.diff(mask.astype(np.int8), axis=a) != 0).sum()) for a in range(d))
     parts = np.zeros(holes.shape, dtype=np.int32)
     label(holes, output=parts)
     sizes = np.bincount(parts.reshape(-1))[1:]
@@ -89,13 +89,13 @@ def _holes(mask: np.ndarray, spacing: float) -> dict[str, float]:
     return {
         **texture_numbers(holes.astype(np.float64), spacing),
         "density of holes": density,
-        "rim of holes per area (1/mm)": float(rim * spacing / (mask.size * spacing**2)),
-        "holes of one or two cells per area (1/mm2)": float((sizes <= 2).sum() / (mask.size * spacing**2)),
+        "rim of holes per area (1/mm)": float(rim / (mask.size * spacing)),
+        f"holes of one or two cells per area (1/mm{d})": float((sizes <= 2).sum() / (mask.size * spacing**d)),
         "largest hole over all": float(sizes.max() / holes.sum()) * density if sizes.size else 0.0,
     }
 
 
-def texture_numbers(holes: Float[np.ndarray, "n m"], spacing: float) -> dict[str, float]:
+def texture_numbers(holes: Float[np.ndarray, "*n"], spacing: float) -> dict[str, float]:
     """Numbers that tell textures apart: correlation of holes over distances, size and elongation of connected holes.
 
     Parameters
@@ -112,8 +112,8 @@ def texture_numbers(holes: Float[np.ndarray, "n m"], spacing: float) -> dict[str
         k = min(lag, min(holes.shape) - 1)
         along = [(holes[k:] * holes[:-k]).mean(), (holes[:, k:] * holes[:, :-k]).mean()]
         found[f"correlation of holes {lag * spacing:g} mm apart"] = float((np.mean(along) - mean**2) / spread)
-    size, elongation = _connected(holes > 0.5)
-    return {**found, "size of holes (log of mm2)": size + 2 * np.log(spacing), "elongation of holes (log)": elongation}
+    (size, elongation), d = _connected(holes > 0.5), holes.ndim
+    return {**found, f"size of holes (log of mm{d})": size + d * np.log(spacing), "elongation of holes (log)": elongation}
 
 
 def _connected(holes: np.ndarray) -> tuple[float, float]:
@@ -126,12 +126,12 @@ def _connected(holes: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     places, part = np.argwhere(parts > 0), parts[parts > 0] - 1
     size = np.bincount(part).astype(np.float64)
-    middle = np.stack([np.bincount(part, places[:, k]) / size for k in (0, 1)], axis=1)
+    axes = range(holes.ndim)
+    middle = np.stack([np.bincount(part, places[:, k]) / size for k in axes], axis=1)
     off = places - middle[part]
-    xx, yy, xy = (np.bincount(part, off[:, i] * off[:, j]) / size for i, j in ((0, 0), (1, 1), (0, 1)))
-    xx, yy = xx + 1 / 12, yy + 1 / 12  # a cell's own extent
-    half, root = (xx + yy) / 2, np.sqrt((xx - yy) ** 2 / 4 + xy**2)
-    ratio = np.log((half + root) / np.maximum(half - root, 1 / 12))
+    moments = [[np.bincount(part, off[:, i] * off[:, j]) / size for i in axes] for j in axes]
+    extents = np.linalg.eigvalsh(np.moveaxis(moments, 2, 0) + np.eye(holes.ndim) / 12)  # with a cell's own extent
+    ratio = np.log(extents[:, -1] / np.maximum(extents[:, 0], 1 / 12))
     share = size / size.sum()
     return float(share @ np.log(size)), float(share @ ratio)
 

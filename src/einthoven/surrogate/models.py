@@ -142,11 +142,14 @@ class Origin:
         By name.
     spacing, size
         Of the simulated grid, and of a sheet, mm.
+    dimension
+        2 for sheets, 3 for slabs.
     """
 
     membrane: str
     spacing: float
     size: float
+    dimension: int = 2
 
 
 def train_surrogate(
@@ -176,8 +179,15 @@ def train_surrogate(
         For checkpoints, and whose they are (`einthoven.surrogate.training.train`).
     progress
         Told about steps.
+
+    Raises
+    ------
+    InputError
+        If the model looks at movies and the sheets are slabs.
     """
     course, c = configuration.course(seed), configuration
+    if origin.dimension == 3 and c.model != "neural-eikonal":
+        raise InputError(f"{c.model}: looks at movies, and slabs have none; neural-eikonal can be trained on them.")
     if c.model == "seq2seq":
         assert c.pixel is not None
         assert c.electrodes is not None
@@ -224,7 +234,8 @@ def _conductance_net(c: Configuration, seed: int) -> ConductanceNet:
 
 
 def _slowness_net(c: Configuration, origin: Origin, seed: int) -> SlownessNet:
-    return SlownessNet.random(seed, factor=max(1, round(PIXEL / origin.spacing)), **c.network)
+    factor = max(1, round(PIXEL / origin.spacing))
+    return SlownessNet.random(seed, factor=factor, dimension=origin.dimension, **c.network)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

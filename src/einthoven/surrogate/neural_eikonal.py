@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from einthoven.core import InputError
 from einthoven.core.devices import over_devices
 from einthoven.eikonal import Arrival
-from einthoven.surrogate.front_features import FEATURES, Front, shuffled, unshuffled
+from einthoven.surrogate.front_features import Front, feature_names, shuffled, unshuffled
 from einthoven.surrogate.training import Moment
 
 #: Size of the last layer's first weights, over those of the others.
@@ -29,18 +29,21 @@ LARGEST = 0.7
 
 
 class SlownessNet(eqx.Module):
-    """Convolutions of 3 x 3 pixels over features of tissue and front; gives the logarithm of a factor of the slowness.
+    """Convolutions of 3 x 3 pixels (3 x 3 x 3 in a slab) over features of tissue and front; gives the logarithm of a
+    factor of the slowness.
 
-    Outside of the sheet there are holes, as there are cells inside that do not conduct.
+    Outside of the tissue there are holes, as there are cells inside that do not conduct.
     """
 
-    layers: tuple[eqx.nn.Conv2d, ...]
-    last: eqx.nn.Conv2d
+    layers: tuple[eqx.nn.Conv, ...]
+    last: eqx.nn.Conv
     delay: Float[Array, ""]
     factor: int = eqx.field(static=True)
 
     @classmethod
-    def random(cls, seed: int, *, factor: int, width: int = 32, depth: int = 3) -> "SlownessNet":
+    def random(
+        cls, seed: int, *, factor: int, dimension: int = 2, width: int = 32, depth: int = 3
+    ) -> "SlownessNet":
         """Random weights; the correction starts near zero.
 
         Parameters
@@ -49,21 +52,29 @@ class SlownessNet(eqx.Module):
             Of the weights.
         factor
             Cells of a pixel along each axis.
+        dimension
+            2 for sheets, 3 for slabs.
         width, depth
             Channels, and layers before the last.
         """
         keys = jax.random.split(jax.random.PRNGKey(seed), depth + 1)
-        sizes = [factor**2 + len(FEATURES)] + depth * [width]
-        layers = tuple(eqx.nn.Conv2d(a, b, 3, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys[:-1], strict=True))
-        last = eqx.nn.Conv2d(width, factor**2, 1, key=keys[-1])
+        d, sizes = dimension, [factor**dimension + len(feature_names(dimension))] + depth * [width]
+        layers = tuple(eqx.nn.Conv(d, a, b, 3, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys[:-1], strict=True))
+        last = eqx.nn.Conv(d, width, factor**d, 1, key=keys[-1])
         last = jax.tree.map(lambda x: FIRST_SIZE * x if eqx.is_array(x) else x, last)
         return cls(layers, last, jnp.zeros(()), factor)
 
-    def __call__(self, features: Float[Array, "c m k"]) -> Float[Array, "f m k"]:
+    @property
+    def dimension(self) -> int:
+        """2 for sheets, 3 for slabs."""
+        return self.last.num_spatial_dims
+
+    def __call__(self, features: Float[Array, "c *pixels"]) -> Float[Array, "f *pixels"]:
         """Log of the slowness factor, one channel per cell of a pixel."""
-        reach, holes = len(self.layers), self.factor**2
-        x = jnp.pad(features, ((0, 0), (reach, reach), (reach, reach)))
-        outside = jnp.ones(x.shape[1:]).at[reach:-reach, reach:-reach].set(0.0)
+        reach, holes = len(self.layers), self.factor**self.dimension
+        x = jnp.pad(features, ((0, 0), *self.dimension * [(reach, reach)]))
+        inner = tuple(self.dimension * [slice(reach, -reach)])
+        outside = jnp.ones(x.shape[1:]).at[inner].set(0.0)
         x = x.at[:holes].add(outside)
         for layer in self.layers:
             x = jax.nn.gelu(layer(x))
@@ -71,7 +82,7 @@ class SlownessNet(eqx.Module):
 
 
 @eqx.filter_jit
-def _corrections(net: SlownessNet, features: Any) -> Float[Array, "b f m k"]:
+def _corrections(net: SlownessNet, features: Any) -> Float[Array, "b f *pixels"]:
     return jax.vmap(net)(features)
 
 
@@ -81,18 +92,18 @@ def _pulled_back(net: SlownessNet, features: Any, adjoint: Any) -> Any:
     return eqx.filter_grad(lambda n: (jax.vmap(n)(features) * adjoint).sum())(net)
 
 
-def corrections(net: SlownessNet | None, front: Front) -> Float[np.ndarray, "f m k"]:
+def corrections(net: SlownessNet | None, front: Front) -> Float[np.ndarray, "f *pixels"]:
     """Logarithm of the slowness factor, one channel per cell of a pixel; zero without a network."""
     if net is None:
-        return np.zeros((front.factor**2, *front.features.shape[1:]), np.float32)
-    check_factor(net, front)
+        return np.zeros((front.factor**front.dimension, *front.features.shape[1:]), np.float32)
+    check_fits(net, front)
     return np.asarray(_corrections(net, front.features[None])[0])
 
 
 def solve_corrected(
     net: SlownessNet | None,
     front: Front,
-    correction: Float[np.ndarray, "f m k"],
+    correction: Float[np.ndarray, "f *pixels"],
     *,
     sites: Any = None,
     onsets: Any = None,
@@ -136,8 +147,14 @@ def activation_times(net: SlownessNet | None, front: Front) -> Float[np.ndarray,
     return np.maximum(times, front.at_once)
 
 
-def check_factor(net: SlownessNet, front: Front) -> None:
-    """Raise `InputError` unless a network is for cells of that size."""
+def check_fits(net: SlownessNet, front: Front) -> None:
+    """Raise `InputError` unless a network is for tissue of that dimension and cells of that size."""
+    kinds = {2: "sheets", 3: "slabs"}
+    if net.dimension != front.dimension:
+        raise InputError(
+            f"neural eikonal: this network is for {kinds[net.dimension]}, the tissue is one of "
+            f"{kinds[front.dimension]}: take weights trained on those."
+        )
     if net.factor != front.factor:
         raise InputError(
             f"neural eikonal: this network is for pixels of {net.factor} x {net.factor} cells, the tissue has "

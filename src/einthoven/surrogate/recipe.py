@@ -58,7 +58,9 @@ class Condition(BaseModel):
     stimuli: tuple[int, int] = (1, 1)
     """Least and largest number of stimuli."""
     anisotropy: Positive | None = None
-    """D along over D across the fibers, which run in a random direction; none: isotropic."""
+    """D along over D across the fibers, which run in a random direction in the plane of the sheet; none: isotropic."""
+    fiber_rotation: Range | None = None
+    """By how much fibers turn from the upper to the lower face of a slab, degrees; none: not at all."""
 
     @model_validator(mode="after")
     def _checked(self) -> "Condition":
@@ -98,6 +100,8 @@ class SheetRecipe(BaseModel):
     title: str
     size: float = Field(default=64.0, gt=1.0, le=1000.0)
     """Edge of the square sheet, mm."""
+    thickness: float | None = Field(default=None, gt=0.0, le=100.0)
+    """Of a slab below the plane of the sheet, mm; none: a sheet. Slabs have no movie."""
     spacing: float = Field(default=0.5, gt=0.0)
     """Of the simulated grid, mm."""
     dt: float = Field(default=0.1, gt=0.0)
@@ -129,6 +133,11 @@ class SheetRecipe(BaseModel):
         ):
             if abs(whole / part - round(whole / part)) > 1e-6 or round(whole / part) < 1:
                 raise ValueError(f"{name}; got {whole:g} and {part:g}")
+        layers = 1.0 if self.thickness is None else self.thickness / self.movie_spacing
+        if abs(layers - round(layers)) > 1e-6 or round(layers) < 1:
+            raise ValueError(f"thickness must be a multiple of movie_spacing; got {self.thickness:g}")
+        if any(c.fiber_rotation and (c.anisotropy is None or self.thickness is None) for c in self.conditions):
+            raise ValueError("fiber_rotation is for the fibers of slabs: give thickness and anisotropy too")
         names = [c.name for c in self.conditions]
         if len(set(names)) < len(names):
             raise ValueError("conditions must have different names")
@@ -136,8 +145,14 @@ class SheetRecipe(BaseModel):
 
     @property
     def n_cells(self) -> int:
-        """Cells of the simulated grid along each axis."""
+        """Cells of the simulated grid along the edge of the sheet."""
         return round(self.size / self.spacing)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Cells of the simulated grid along each axis."""
+        depth = () if self.thickness is None else (round(self.thickness / self.spacing),)
+        return (self.n_cells, self.n_cells, *depth)
 
     @property
     def n_pixels(self) -> int:

@@ -1,4 +1,4 @@
-"""One random sheet of tissue, drawn from a recipe, and what its simulation shows."""
+"""One random sheet (or slab) of tissue, drawn from a recipe, and what its simulation shows."""
 
 import zlib
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ class Sheet:
     Parameters
     ----------
     tissue
-        Square, its cells' outer border from 0 to its size.
+        Square, its cells' outer border from 0 to its size; of a slab the upper face lies at z = 0.
     membrane
         The same everywhere.
     sites
-        Where stimuli are, mm, shape (n_stimuli, 2).
+        Where stimuli are, mm, shape (n_stimuli, 2), or (n_stimuli, 3) in a slab.
     onsets
         When they begin, ms, the first at 0.
     electrodes
@@ -47,7 +47,7 @@ class Sheet:
 
     tissue: Tissue
     membrane: IonicModel
-    sites: Float[np.ndarray, "k 2"]
+    sites: Float[np.ndarray, "k d"]
     onsets: Float[np.ndarray, " k"]
     electrodes: Electrodes
     drawn: dict[str, Any]
@@ -64,7 +64,7 @@ class Sheet:
         )
 
 
-def disk(tissue: Tissue, site: Float[np.ndarray, " 2"]) -> Int[np.ndarray, " n"]:
+def disk(tissue: Tissue, site: Float[np.ndarray, " d"]) -> Int[np.ndarray, " n"]:
     """Points of the grid within the stimulus radius that belong to the largest connected part of the tissue."""
     near = np.linalg.norm(tissue.coordinates - site, axis=1) <= STIMULUS_RADIUS
     return tissue.nodes[near & (tissue.components() == 0)]
@@ -73,8 +73,7 @@ def disk(tissue: Tissue, site: Float[np.ndarray, " 2"]) -> Int[np.ndarray, " n"]
 def draw_sheet(recipe: SheetRecipe, condition: Condition, number: int) -> Sheet:
     """Draw a sheet: the same for the same recipe's seed, condition's name and ranges, and number."""
     rng = np.random.default_rng([recipe.seed, zlib.crc32(condition.name.encode()), number])
-    half = recipe.spacing / 2
-    grid = Grid((recipe.n_cells, recipe.n_cells), recipe.spacing, (half, half, 0.0))
+    grid = sheet_grid(recipe.shape, recipe.spacing)
     diffusivity = float(rng.uniform(*condition.diffusivity))
     drawn: dict[str, Any] = {"diffusivity": diffusivity}
     tissue = _tissue(grid, diffusivity, condition, rng, drawn)
@@ -82,6 +81,12 @@ def draw_sheet(recipe: SheetRecipe, condition: Condition, number: int) -> Sheet:
     tissue = _fibrotic(tissue, condition, number, rng, drawn)
     sites, onsets = _stimuli(tissue, condition, rng)
     return Sheet(tissue, model(recipe.membrane), sites, onsets, _electrodes(recipe, rng), drawn)
+
+
+def sheet_grid(shape: tuple[int, ...], spacing: float) -> Grid:
+    """The grid of a sheet with a corner at x = y = 0, at z = 0; of a slab the upper face is there."""
+    half = spacing / 2
+    return Grid(shape, spacing, (half, half, 0.0 if len(shape) == 2 else half - shape[2] * spacing))
 
 
 def _tissue(
@@ -92,7 +97,21 @@ def _tissue(
     ratio, angle = float(rng.uniform(*condition.anisotropy)), float(rng.uniform(0, np.pi))
     drawn |= {"anisotropy": ratio, "fiber_angle": angle}
     along = np.full(grid.n_points, diffusivity)
-    return Tissue.anisotropic(grid, along, along / ratio, (np.cos(angle), np.sin(angle)))
+    return Tissue.anisotropic(grid, along, along / ratio, _fibers(grid, angle, condition, rng, drawn))
+
+
+def _fibers(
+    grid: Grid, angle: float, condition: Condition, rng: np.random.Generator, drawn: dict[str, Any]
+) -> Float[np.ndarray, "..."]:
+    """Directions in the plane of the sheet; in a slab they may turn with the depth."""
+    if grid.dimension == 2:
+        return np.array([np.cos(angle), np.sin(angle)])
+    turn = 0.0
+    if condition.fiber_rotation is not None:
+        turn = drawn["fiber_rotation"] = float(rng.uniform(*condition.fiber_rotation))
+    depth = (np.arange(grid.shape[2]) + 0.5) / grid.shape[2]
+    angles = np.broadcast_to(angle - np.deg2rad(turn) * (depth - 0.5), grid.shape).reshape(-1)
+    return np.stack([np.cos(angles), np.sin(angles), np.zeros(len(angles))], axis=1)
 
 
 def _remodelled(tissue: Tissue, condition: Condition, rng: np.random.Generator, drawn: dict[str, Any]) -> Tissue:
@@ -126,7 +145,8 @@ def _texture(name: str, density: float, length: float, tissue: Tissue, angle: fl
     if name == "patchy":
         return Patchy(density, patch_size=2 * length, cover=min(1.0, max(0.4, 1.5 * density)))
     if name == "interstitial":
-        own = None if tissue.diffusivity.ndim >= 2 else (float(np.cos(angle)), float(np.sin(angle)))
+        flat = (float(np.cos(angle)), float(np.sin(angle)), 0.0)
+        own = None if tissue.diffusivity.ndim >= 2 else flat[: tissue.coordinates.shape[1]]
         return Interstitial(density, length=4 * length, width=1.0, direction=own)
     return Compact(density, blobs=2)
 
@@ -151,10 +171,10 @@ def _electrodes(recipe: SheetRecipe, rng: np.random.Generator) -> Electrodes:
 
 @dataclass(frozen=True, eq=False)
 class SheetData:
-    """What is known of a sheet: its tissue, its movie, its maps, its ECG.
+    """What is known of a sheet (or slab): its tissue, its movie, its maps, its ECG.
 
     All maps are over the sheet, x first; the movie is the mean of the potential above rest over the cells of a pixel,
-    cells that do not conduct counting as resting.
+    cells that do not conduct counting as resting. Slabs have maps of three dimensions, and a movie without frames.
 
     Parameters
     ----------
@@ -163,9 +183,9 @@ class SheetData:
     spacing
         Of the grid, mm.
     conducting
-        Shape (n, n).
+        Shape (n, n), or (n, n, layers).
     diffusivity
-        mm2/ms, shape (n, n), or (n, n, 2, 2); NaN where nothing conducts.
+        mm2/ms, of that shape, or with tensors (..., d, d); NaN where nothing conducts.
     sites, onsets
         Of the stimuli, mm and ms.
     electrodes
@@ -173,7 +193,7 @@ class SheetData:
     movie
         mV above rest, shape (n_frames, m, m).
     activation, recovery
-        ms, shape (n, n); NaN where the wave does not come.
+        ms; NaN where the wave does not come.
     ecg
         mV, shape (n_electrodes, n_samples).
     movie_times, ecg_times
@@ -197,9 +217,9 @@ class SheetData:
     ecg_times: Any
 
     def __repr__(self) -> str:
-        n, m = len(self.conducting), self.movie.shape[1]
+        m, cells = self.movie.shape[1], " x ".join(map(str, self.conducting.shape))
         return (
-            f"SheetData({self.condition!r} {self.number} ({self.split}), {n} x {n} cells of {self.spacing:g} mm, "
+            f"SheetData({self.condition!r} {self.number} ({self.split}), {cells} cells of {self.spacing:g} mm, "
             f"{len(self.movie)} frames of {m} x {m}, {len(self.electrodes)} electrodes)"
         )
 
@@ -227,6 +247,8 @@ class SheetData:
         InputError
             If the pixels do not cover whole pixels of the movie, or do not fill the sheet.
         """
+        if not len(self.movie):
+            raise InputError("slab: has no movie; models that look at one are for sheets, neural-eikonal is for both.")
         factor = round(pixel / self.pixel)
         if factor < 1 or abs(factor * self.pixel - pixel) > 1e-6 or self.movie.shape[1] % factor:
             raise InputError(
@@ -239,11 +261,9 @@ class SheetData:
 
     def tissue(self) -> Tissue:
         """The tissue, as it was simulated."""
-        n, half = len(self.conducting), self.spacing / 2
-        grid = Grid((n, n), self.spacing, (half, half, 0.0))
-        mask = np.asarray(self.conducting, dtype=bool).reshape(-1)
-        values = np.asarray(self.diffusivity, dtype=np.float64)
-        return Tissue(grid, values.reshape(n * n, *values.shape[2:])[mask], mask)
+        mask = np.asarray(self.conducting, dtype=bool)
+        values = np.asarray(self.diffusivity, dtype=np.float64)[mask]
+        return Tissue(sheet_grid(mask.shape, self.spacing), values, mask.reshape(-1))
 
     def electrode_set(self) -> Electrodes:
         """The electrodes as a noun, numbered."""
@@ -276,15 +296,15 @@ def run_sheet(recipe: SheetRecipe, sheet: Sheet, condition: str = "mine", number
     """
     tissue = sheet.tissue
     rest = float(np.asarray(sheet.membrane.scale.to_mv(np.float64(sheet.membrane.rest()[0]))))
-    keep = [
-        Movie(recipe.movie_every, factor=round(recipe.movie_spacing / recipe.spacing)),
-        Ecg(lead_field(tissue, sheet.electrodes), recipe.ecg_every),
-        Activation(),
-    ]
+    keep: list[Any] = [Ecg(lead_field(tissue, sheet.electrodes), recipe.ecg_every), Activation()]
+    if recipe.thickness is None:
+        keep.append(Movie(recipe.movie_every, factor=round(recipe.movie_spacing / recipe.spacing)))
     muscle = Monodomain(tissue, sheet.membrane, Strang(), "float32")
     run = simulate(muscle, sheet.protocol, recipe.t_end, dt=recipe.dt, keep=keep)
-    n = recipe.n_cells
-    conducting = np.asarray(tissue.conducting).reshape(n, n)
+    conducting = np.asarray(tissue.conducting).reshape(tissue.shape)
+    movie, frames = np.zeros((0, recipe.n_pixels, recipe.n_pixels), np.float32), np.zeros(0)
+    if recipe.thickness is None:
+        movie, frames = _above_rest(run.data["movie"].values, conducting, rest), run.data["movie"]["time"].values
     return SheetData(
         condition=condition,
         split=split_of(number),
@@ -295,11 +315,11 @@ def run_sheet(recipe: SheetRecipe, sheet: Sheet, condition: str = "mine", number
         sites=sheet.sites,
         onsets=sheet.onsets,
         electrodes=np.asarray(sheet.electrodes.positions),
-        movie=_above_rest(run.data["movie"].values, conducting, rest),
+        movie=movie,
         activation=tissue.fill(run.data["activation"].values[0].astype(np.float32)),
         recovery=tissue.fill(run.data["recovery"].values[0].astype(np.float32)),
         ecg=run.data["ecg"].values,
-        movie_times=run.data["movie"]["time"].values,
+        movie_times=frames,
         ecg_times=run.data["ecg"]["time"].values,
     )
 
