@@ -36,7 +36,7 @@ KEPT: dict[str, Numbers] = json.loads((PICTURES / "numbers.json").read_text(enco
 QUICK = ("exact_spheres", "scirun_to_vtk", "average_beats", "choose_a_weight")
 
 #: What may differ from the numbers of the page, relative; 1 % where not said (draws and arithmetic are repeatable).
-TOLERANCE = {"scirun_to_vtk": 1e-6, "transmembrane_foci": 0.2, "add_a_membrane_model": 0.002}
+TOLERANCE = {"scirun_to_vtk": 1e-4, "transmembrane_foci": 0.2, "add_a_membrane_model": 0.002}
 
 every_script = pytest.mark.parametrize("name", make.names())
 run_scripts = pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def disturbance_figure(rows: Sequence[Row]) -> "Figure":
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside center right", frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside center right", frameon=False, fontsize=8)  # type: ignore[arg-type]
     return figure
 
 

@@ -155,10 +155,11 @@ def bench_cells(study: BenchStudy) -> list[Config]:
     """Return the cells of a study, all methods of one set of data together."""
     found: dict[str, Config] = {}
     for block in study.blocks:
-        setting = (block.geometries, block.cases, block.references, block.sizes or (0.0,))
-        for geometry, case, reference, size, *draws in product(*setting, block.positions, block.sigmas, block.seeds):
-            name = block.disturbance or ""
-            data = asdict(BenchCase(geometry, case, reference, *draws, disturbance=name, size=size))
+        name, sizes = block.disturbance or "", block.sizes or (0.0,)
+        draws = (block.positions, block.sigmas, block.seeds)
+        grid = product(block.geometries, block.cases, block.references, sizes, product(*draws))
+        for geometry, case, reference, size, (position, sigma, seed) in grid:
+            data = asdict(BenchCase(geometry, case, reference, int(position), sigma, int(seed), name, size))
             if not size:
                 del data["disturbance"], data["size"]  # keys of cells that know no disturbances stay what they are
             for method in block.methods:

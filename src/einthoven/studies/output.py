@@ -109,6 +109,8 @@ def without_none(value: Any) -> Any:
     """Return the value without the entries of its tables that are None, which TOML cannot hold."""
     if isinstance(value, dict):
         return {k: without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [without_none(v) for v in value]
     return value
 
 

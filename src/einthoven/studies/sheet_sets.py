@@ -39,7 +39,9 @@ MOVIE_STEP = 1.0 / 256
 RECIPE = "recipe.toml"
 
 _ARRAYS = ("conducting", "diffusivity", "sites", "onsets", "electrodes", "activation", "recovery", "ecg")
-_SHARED = ("size", "thickness", "spacing", "dt", "membrane", "t_end", "ecg_every", "movie_every", "movie_spacing", "seed")
+_SHARED = (
+    "size", "thickness", "spacing", "dt", "membrane", "t_end", "ecg_every", "movie_every", "movie_spacing", "seed"
+)  # fmt: skip
 
 
 # --- recipes ----------------------------------------------------------------------------------------------------------

@@ -113,7 +113,11 @@ def texture_numbers(holes: Float[np.ndarray, "*n"], spacing: float) -> dict[str,
         along = [(holes[k:] * holes[:-k]).mean(), (holes[:, k:] * holes[:, :-k]).mean()]
         found[f"correlation of holes {lag * spacing:g} mm apart"] = float((np.mean(along) - mean**2) / spread)
     (size, elongation), d = _connected(holes > 0.5), holes.ndim
-    return {**found, f"size of holes (log of mm{d})": size + d * np.log(spacing), "elongation of holes (log)": elongation}
+    return {
+        **found,
+        f"size of holes (log of mm{d})": size + d * np.log(spacing),
+        "elongation of holes (log)": elongation,
+    }
 
 
 def _connected(holes: np.ndarray) -> tuple[float, float]:
@@ -129,7 +133,7 @@ def _connected(holes: np.ndarray) -> tuple[float, float]:
     axes = range(holes.ndim)
     middle = np.stack([np.bincount(part, places[:, k]) / size for k in axes], axis=1)
     off = places - middle[part]
-    moments = [[np.bincount(part, off[:, i] * off[:, j]) / size for i in axes] for j in axes]
+    moments = np.array([[np.bincount(part, off[:, i] * off[:, j]) / size for i in axes] for j in axes])
     extents = np.linalg.eigvalsh(np.moveaxis(moments, 2, 0) + np.eye(holes.ndim) / 12)  # with a cell's own extent
     ratio = np.log(extents[:, -1] / np.maximum(extents[:, 0], 1 / 12))
     share = size / size.sum()

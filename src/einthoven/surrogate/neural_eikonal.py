@@ -29,10 +29,10 @@ LARGEST = 0.7
 
 
 class SlownessNet(eqx.Module):
-    """Convolutions of 3 x 3 pixels (3 x 3 x 3 in a slab) over features of tissue and front; gives the logarithm of a
-    factor of the slowness.
+    """Convolutions over features of tissue and front; gives the logarithm of a factor of the slowness.
 
-    Outside of the tissue there are holes, as there are cells inside that do not conduct.
+    They are of 3 x 3 pixels, of 3 x 3 x 3 in a slab. Outside of the tissue there are holes, as there are cells inside
+    that do not conduct.
     """
 
     layers: tuple[eqx.nn.Conv, ...]
@@ -41,9 +41,7 @@ class SlownessNet(eqx.Module):
     factor: int = eqx.field(static=True)
 
     @classmethod
-    def random(
-        cls, seed: int, *, factor: int, dimension: int = 2, width: int = 32, depth: int = 3
-    ) -> "SlownessNet":
+    def random(cls, seed: int, *, factor: int, dimension: int = 2, width: int = 32, depth: int = 3) -> "SlownessNet":
         """Random weights; the correction starts near zero.
 
         Parameters
