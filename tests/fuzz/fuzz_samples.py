@@ -97,8 +97,8 @@ def _old_vtk(name: str, folder: Path) -> Path:
 _TEXTS = {
     "points.csv": "name,x,y,z\na,1,2,3\nb,4,5,6.5\n",
     "triangles.tsv": "# base: 1\n1\t2\t3\n3\t2\t4\n",
-    "table.txt": "1 2 3 4\n5 6 7 8\n",
-    "named.csv": 'lead;0;1;2\n"V1";0.5;1;2\nV2;1;2;3\n',
+    "table.csv": "1 2 3 4\n5 6 7 8\n",
+    "named.csv": 'time_ms;"V1";V2\n0;0.5;1\n1;1;2\n2;2;3\n',
 }
 
 
@@ -211,8 +211,8 @@ quantity = "hsp"
 [electrodes]
 nodes = ["1-4", 7, 9]
 first_index = 1
-names = ["a", "b", "c", "d", "e", "f"]
-rename = {a = "A"}
+names = ["z", "b", "c", "d", "e", "f"]
+rename = {z = "a"}
 max_distance = 5.0
 [recording]
 file = "recording.csv"

@@ -157,7 +157,7 @@ def test_version_73(tmp_path):
 
 def test_version_73_promising_too_much(tmp_path):
     write_v73(tmp_path / "a.mat", swollen=True)
-    with pytest.raises(FileFormatError, match="/big: 320000000000 bytes are promised, 0 are stored"):
+    with pytest.raises(FileFormatError, match="/big: [0-9]+ bytes promise to unpack to 320000000064, more than recordings"):
         read(tmp_path / "a.mat")
 
 
@@ -259,7 +259,7 @@ def test_zip_bomb(tmp_path):
     packed = zlib.compress(body)
     head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
     (tmp_path / "a.mat").write_bytes(head + struct.pack("<2I", 15, len(packed)) + packed)
-    with pytest.raises(FileFormatError, match="compressed data end before the variable does"):
+    with pytest.raises(FileFormatError, match="24 bytes promise to unpack to 4294967280, more than recordings"):
         read(tmp_path / "a.mat")
 
 

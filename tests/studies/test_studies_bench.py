@@ -298,7 +298,7 @@ def test_files_and_page(tmp_path, monkeypatch):
     assert study.title in text
     assert "0.0450" in text
     assert "<tr class=gray>" in text
-    assert "http" not in text.replace("http://www.w3.org", "")
+    assert "://" not in text.replace("http://www.w3.org", "")
     assert len(result.table) == 4
     run = tomllib.loads((tmp_path / "out" / "run.toml").read_text())
     assert run["study"]["block"][0]["positions"] == [11, 12, 13]

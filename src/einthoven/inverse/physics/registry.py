@@ -123,6 +123,22 @@ def _names(thing: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields(thing) if f.init)
 
 
+def _as_float(value: Any, old: Any) -> Any:
+    if isinstance(old, tuple):
+        return tuple(_as_float(v, o) for v, o in zip(value, old, strict=True))
+    return float(value) if isinstance(old, float) else value
+
+
+def _alike(value: Any, old: Any) -> bool:
+    """Whether a value is of the type of what it replaces; whole numbers are numbers, truth values are none."""
+    if isinstance(old, tuple):
+        one = isinstance(value, tuple) and len(value) == len(old)
+        return one and all(_alike(v, o) for v, o in zip(value, old, strict=True))
+    if isinstance(value, bool) != isinstance(old, bool):
+        return False
+    return isinstance(value, int | float) if old is None or isinstance(old, float) else isinstance(value, type(old))
+
+
 def _replaced(thing: Any, values: Any, allowed: tuple[str, ...], table: str) -> Any:
     """The thing with values of a table, each of the type of what it replaces."""
     if not isinstance(values, Mapping) or not set(values) <= set(allowed) or thing is None:
@@ -132,9 +148,7 @@ def _replaced(thing: Any, values: Any, allowed: tuple[str, ...], table: str) -> 
     for key, value in values.items():
         old = getattr(thing, key)
         value = tuple(value) if isinstance(value, list) else value
-        numbers = isinstance(value, int | float) and not isinstance(value, bool)
-        alike = numbers if old is None or isinstance(old, float) else isinstance(value, type(old))
-        if not alike or (isinstance(old, int) and isinstance(value, bool) and not isinstance(old, bool)):
+        if not _alike(value, old):
             raise InputError(f"[{table}] {key} is like {old!r}; got {value!r}.")
-        made[key] = float(value) if isinstance(old, float) and isinstance(value, int | float) else value
+        made[key] = _as_float(value, old)
     return replace(thing, **made)
