@@ -117,10 +117,10 @@ def test_written_binary_files_have_the_layout_of_measured_ones(tmp_path, data_di
         ),
         (
             ("GenericField<TriSurfMesh", "Nonsense<TriSurfMesh"),
-            r"Nonsense<TriSurfMesh.* is not read; fields of triangles",
+            r"'Nonsense<TriSurfMesh.*' is not read; fields of triangles",
         ),
         (("{Field 3", "{Field 9"), "line 4, column 99: Field of version 9 is not known; the newest read is 3"),
-        (("TriLinearLgn<Point>  1", "TriCubicHmt<Point>  1"), "fields over TriCubicHmt<Point> are not read"),
+        (("TriLinearLgn<Point>  1", "TriCubicHmt<Point>  1"), "fields over 'TriCubicHmt<Point>' are not read"),
         (("vector<float>> 3", "vector<Tensor>> 3"), "data of type 'Tensor' is not read"),
         (("1 12 8 0", "1 11 8 0"), r"expected '}', got '3'"),
         (("{10 0 0}", "{10 0}"), "point 1 must be three numbers in braces"),
@@ -170,7 +170,11 @@ def test_refusals_in_binary(tmp_path, at, new, message):
 def test_other_matrices_are_refused_by_name(tmp_path):
     out = Version2("<").pack("2i", 1, 1).name("SparseRowMatrix", 2)
     (tmp_path / "a.mat").write_bytes(out.data)
-    with pytest.raises(FileFormatError, match="SparseRowMatrix is not read; fields of triangles"):
+    with pytest.raises(FileFormatError, match="'SparseRowMatrix' is not read; fields of triangles"):
+        read(tmp_path / "a.mat")
+    out = Version2("<").pack("2i", 1, 1).name("Sparse\nRow", 2)
+    (tmp_path / "a.mat").write_bytes(out.data)
+    with pytest.raises(FileFormatError, match=r"'Sparse\\nRow' is not read"):
         read(tmp_path / "a.mat")
 
 

@@ -66,7 +66,7 @@ def read(path: Path) -> Content:
             content = _field(stream, name, version)
         case _:
             raise stream.fail(
-                f"{name[:60]} is not read; fields of triangles (TriSurfMesh) or points (PointCloudMesh) and "
+                f"{name[:60]!r} is not read; fields of triangles (TriSurfMesh) or points (PointCloudMesh) and "
                 "matrices (DenseMatrix, ColumnMatrix) are. Convert it in SCIRun first."
             )
     stream.close()
@@ -165,7 +165,7 @@ def _mesh(stream: Stream, name: str, version: int) -> tuple[np.ndarray, np.ndarr
 def _basis(stream: Stream) -> None:
     name, _ = stream.begin()
     if not any(kind in name for kind in ("Linear", "Constant", "NoData")):
-        raise stream.fail(f"fields over {name[:60]} are not read; linear and constant ones are.")
+        raise stream.fail(f"fields over {name[:60]!r} are not read; linear and constant ones are.")
     stream.end()
 
 
