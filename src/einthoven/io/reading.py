@@ -34,7 +34,8 @@ def check_unpacked(path: Path, promised: int, stored: int, *, where: str = "") -
     if promised > max(MOST_UNPACKED, MOST_TIMES * stored):
         raise FileFormatError(
             path,
-            f"{stored} bytes promise to unpack to {promised}, more than recordings or geometries do; store it unpacked.",
+            f"{stored} bytes promise to unpack to {promised}, more than recordings or geometries do; store them "
+            "unpacked.",
             where=where,
         )
 
