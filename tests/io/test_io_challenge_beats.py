@@ -90,6 +90,19 @@ def test_a_broken_archive_is_refused(folder, tmp_path):
         read_beats(path)
 
 
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path):
+    """Sizes are those of the directory at the end of the archive; nothing is unpacked."""
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a-cs.mat", b"0" * 100)
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"PK\x01\x02") + 24
+    whole[at : at + 4] = (2_000_000_000).to_bytes(4, "little")
+    path.write_bytes(whole)
+    with pytest.raises(FileFormatError, match="promise to unpack to 2000000000, more than recordings"):
+        read_beats(path)
+
+
 def test_a_beat_in_an_archive_is_named_by_it(tmp_path):
     savemat(tmp_path / "a-cs.mat", {"ts": {"potvals": np.ones((2, 2))}})
     pack_beats([tmp_path / "a-cs.mat"], tmp_path / "s.zip")

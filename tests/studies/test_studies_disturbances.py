@@ -8,6 +8,7 @@ import pytest
 from einthoven.core import InputError, Region, VolumeConductor
 from einthoven.forward import bem
 from einthoven.forward.lead_errors import center
+from einthoven.geometry.distance import farthest_points
 from einthoven.geometry.generators import sphere
 from einthoven.report.bench_page import disturbance_figure, write_bench_page
 from einthoven.studies import bench_cases, bench_inverse, disturbances
@@ -15,7 +16,7 @@ from einthoven.studies.bench_cases import BenchCase, bench_data
 from einthoven.studies.bench_inverse import INVERSE, BenchStudy, bench_cells, load_bench, run_bench
 from einthoven.studies.bench_output import write_bench
 from einthoven.studies.bench_tables import curves
-from einthoven.studies.disturbances import KINDS, OF_THE_BODY, farthest_points
+from einthoven.studies.disturbances import KINDS, OF_THE_BODY
 from einthoven.studies.store import ResultsStore, cell_key
 
 LEADS = [name for name in KINDS if name.startswith(("electrodes", "leads"))]

@@ -102,3 +102,12 @@ def _prepared(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     relay = turn > 2 * np.pi + 1e-9
     relay[surface.edges.vertices[surface.edges.count == 1]] = True
     return np.array(surface.points), triangles, kernels.twins(triangles, surface.n_points), relay
+
+
+def farthest_points(points: Float[np.ndarray, "n d"], count: int, first: int = 0) -> Int[np.ndarray, " count"]:
+    """Return numbers of points spread evenly: the first one, then always the one farthest from all before."""
+    chosen, distance = [first], np.linalg.norm(points - points[first], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return np.array(chosen[:count], dtype=np.int64)

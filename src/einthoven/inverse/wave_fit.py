@@ -20,6 +20,7 @@ from jaxtyping import Float
 from einthoven.core import InputError, Recording
 from einthoven.core.progress import Progress, silent
 from einthoven.core.sites import match_names
+from einthoven.geometry.distance import farthest_points
 from einthoven.inverse.wave_leads import WaveLeads
 from einthoven.simulate.eikonal_ecg import Beat, EikonalEcg
 
@@ -230,11 +231,7 @@ def spread_nodes(points: Float[np.ndarray, "n d"], count: int) -> Float[np.ndarr
     """Pick points far from each other: the first one, then always the one farthest from all before."""
     if count < 1:
         raise InputError(f"fit: the number of candidates must be 1 or more; got {count}.")
-    chosen, distance = [0], np.linalg.norm(points - points[0], axis=1)
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return points[chosen]
+    return points[farthest_points(points, min(count, len(points)))]
 
 
 def _apart(points: Float[np.ndarray, "n d"], costs: Any, count: int) -> Iterator[int]:

@@ -18,7 +18,6 @@ _DAMAGE = (
     ValueError,
     KeyError,
     EOFError,
-    NotImplementedError,
     RuntimeError,
     SyntaxError,
 )

@@ -19,6 +19,7 @@ from einthoven.io.content import Content
 from einthoven.io.formats import Format
 from einthoven.io.matlab import load_variables
 from einthoven.io.matlab_v5 import Structs
+from einthoven.io.reading import check_unpacked
 from einthoven.metrics.challenge import ChallengeBeat
 
 #: How the name of a beat's file ends.
@@ -121,11 +122,14 @@ def _unpacked(path: Path) -> Iterator[Path]:
     with TemporaryDirectory(prefix="einthoven-") as temporary:
         try:
             with zipfile.ZipFile(path) as archive:
+                check_unpacked(path, sum(entry.file_size for entry in archive.infolist()), path.stat().st_size)
                 for name in archive.namelist():
                     place = PurePosixPath(name)
                     if name.endswith(ENDING) and "__MACOSX" not in place.parts:
                         archive.extract(name, temporary)
-        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        except FileFormatError:
+            raise
+        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
             raise FileFormatError(path, f"is not a folder, and not a whole .zip: {error}.") from None
         yield Path(temporary)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from einthoven.core import (
     Electrodes,
@@ -23,6 +23,7 @@ from einthoven.core import (
     VolumeConductor,
 )
 from einthoven.forward.lead_errors import center, moved
+from einthoven.geometry.distance import farthest_points
 
 #: Builds an operator from heart, conductor and electrodes.
 Build = Callable[[Surface, VolumeConductor, Electrodes], ForwardOperator]
@@ -211,13 +212,3 @@ def disturbed_leads(
         return operator.select(kept), recording.select(kept)
     values[dead] = noise[dead] if name == "leads dead" else 0.0
     return operator, recording.with_values(values)
-
-
-def farthest_points(points: Float[np.ndarray, "n 3"], count: int, first: int) -> Int[np.ndarray, " count"]:
-    """Return points spread evenly: the first one, then always the one farthest from all before."""
-    chosen = [first]
-    distance = np.linalg.norm(points - points[first], axis=1)
-    while len(chosen) < count:
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return np.array(chosen[:count], dtype=np.int64)
