@@ -18,8 +18,8 @@ from einthoven.forward.lead_field import lead_field
 from einthoven.ionic.registry import model
 from einthoven.simulate.action_potentials import ActionPotentials, planar_action_potentials
 from einthoven.simulate.reaction_eikonal import ReactionEikonal
-from einthoven.surrogate.movie_maps import movie_maps
-from einthoven.surrogate.pixel_lead_fields import seen, true_lead_field
+from einthoven.surrogate.lead_field_net import MovieEcg
+from einthoven.surrogate.pixel_lead_fields import true_lead_field
 from einthoven.surrogate.sheets import STIMULUS_AMPLITUDE, STIMULUS_RADIUS, SheetData
 from einthoven.tissue import Grid, Tissue
 
@@ -32,9 +32,7 @@ ACTIVE = 45.0
 
 def no_learning(sheet: SheetData, pixel: float, membrane: str) -> Float[np.ndarray, "k t"]:
     """Predict from the movie alone: holes from the largest potential, D from the conduction velocity, a lead field."""
-    movie = sheet.coarser(pixel)
-    maps = movie_maps(movie, sheet.movie_times, pixel, Conduction.of(membrane), sheet.spacing)
-    return seen(maps.lead_field(sheet.electrode_set(), round(pixel / sheet.spacing)), movie)
+    return MovieEcg(None, Conduction.of(membrane), pixel, sheet.spacing).predict(sheet)
 
 
 def eikonal(sheet: SheetData, membrane: str, *, tau: float = TAU) -> Float[np.ndarray, "k s"]:

@@ -2,10 +2,11 @@
 
 A movie tells where cells are and, by the velocity of its front, how well they conduct
 (`einthoven.surrogate.movie_maps`). A small convolutional network corrects that: a factor for the conductance of every
-face between pixels, one for the share of cells in a pixel, and a coupling of both directions that holes between the
-axes make. With the potential V of a pixel's cells and z = 1 / r of an electrode
+face between pixels, one for the share of cells in a pixel, and a symmetric tensor S per pixel that couples gradients
+(means of the differences to both neighbors): what holes between the axes make, and what a front that is no wider than
+a pixel needs. With the potential V of a pixel's cells and z = 1 / r of an electrode
 
-    ECG(t) = -sigma_i / D / (4 pi sigma_b) (sum over faces g dV dz + sum over pixels s (V_x z_y + V_y z_x)),
+    ECG(t) = -sigma_i / D / (4 pi sigma_b) (sum over faces g dV dz + sum over pixels grad V . S grad z),
 
 so that one dot product per frame and electrode remains, and a constant potential is not seen. With the corrections at
 zero this is the lead field without learning.
@@ -37,17 +38,25 @@ MAPS = (
     "normal x",
     "normal y",
     "trust",
-    "active share of the time",
+    "active time",
     "steepest rise",
     "late",
+    "fibers cos",
+    "fibers sin",
+    "fibers explained",
     "edge",
 )
-"""Share of cells; holes; log of D over 0.1 mm2/ms, read off the front; its normal; how well a plane fits; mean
-potential over the movie, and largest rise between frames, over the largest potential; log of 1 + activation over
-100 ms; outside of the sheet."""
+"""Share of cells; holes; log of D over 0.1 mm2/ms, read off the front; its normal; how well a plane fits; integral of
+the potential over the movie, over its largest value and 250 ms; largest rise between frames, over the largest
+potential; log of 1 + activation over 100 ms; dependence of the slowness on the front's direction over the whole sheet
+(`MovieMaps.anisotropy`), times what it explains; and that; outside of the sheet."""
 
-#: Corrections per pixel: log conductance of the faces above along x and y, their cross coupling, log share.
-CHANNELS = 4
+#: Corrections per pixel: log conductance of the faces above along x and y, coupling of x with y, of differences over
+#: two pixels along x and along y, log share.
+CHANNELS = 6
+
+#: Potential times time of an ordinary action potential, over its largest potential, ms.
+ACTIVE_TIME = 250.0
 
 #: Size of the last layer's first weights, over those of the others.
 FIRST_SIZE = 0.01
@@ -58,8 +67,11 @@ SCALE = INTRACELLULAR_PER_DIFFUSIVITY / (4 * np.pi * BATH_CONDUCTIVITY)
 #: Frames of a sheet that a training step looks at.
 FRAMES = 64
 
+#: Errors of an electrode's ECG, over its variance, above this count less and less, those below in proportion.
+GOOD = 0.01
+
 #: Weight of the true diffusivity in the loss.
-SUPERVISION = 0.1
+SUPERVISION = 0.03
 
 #: An electrode's variance counts at least as this share of the largest one of its sheet in the loss.
 FLOOR = 0.02
@@ -93,7 +105,7 @@ class ConductanceNet(eqx.Module):
         last = jax.tree.map(lambda x: FIRST_SIZE * x if eqx.is_array(x) else x, last)
         return cls(first, layers, last, pixel)
 
-    def __call__(self, maps: Float[Array, "c m k"]) -> Float[Array, "4 m k"]:
+    def __call__(self, maps: Float[Array, "c m k"]) -> Float[Array, "6 m k"]:
         """Corrections."""
         reach = 1 + len(self.layers)
         x = jnp.pad(maps, ((0, 0), (reach, reach), (reach, reach)))
@@ -120,27 +132,29 @@ class Seen(eqx.Module):
         How far outside of its pixel's center the border is felt, in pixels: (1 - 1 / cells) / 2.
     """
 
-    maps: Float[Array, "c m m"]
-    share: Float[Array, "m m"]
-    diffusivity: Float[Array, "m m"]
-    inverse: Float[Array, "k m m"]
-    border: Float[Array, ""]
+    maps: Float[Array | np.ndarray, "c m m"]
+    share: Float[Array | np.ndarray, "m m"]
+    diffusivity: Float[Array | np.ndarray, "m m"]
+    inverse: Float[Array | np.ndarray, "k m m"]
+    border: Float[Array | np.ndarray, ""]
 
 
 def lead_fields(net: ConductanceNet | None, seen: Seen) -> Float[Array, "k m m"]:
     """Return what a pixel of the movie (mV above rest) contributes to each electrode, mV per mV."""
     corrections = jnp.zeros((CHANNELS, *seen.share.shape)) if net is None else net(seen.maps)
-    along, across, cross, share = corrections
+    along, across, cross, wide_x, wide_y, share = corrections
     cells = seen.share > 0
     z = seen.inverse
     lead = jnp.zeros_like(z)
+    z_x, z_y = jnp.gradient(z, axis=(1, 2))
+    coupled = [seen.diffusivity * q for q in (wide_x * z_x + cross * z_y, cross * z_x + wide_y * z_y)]
     for axis, correction in ((0, along), (1, across)):
         low, high = _sides(seen.diffusivity, axis)
         both = jnp.logical_and(*_sides(cells, axis))
         g = jnp.where(both, 2 * low * high / (low + high), 0.0) * jnp.exp(2 * _sides(correction, axis)[0])
-        flux = g * jnp.diff(z, axis=axis + 1)
+        g = g * jnp.prod(jnp.stack(_sides(seen.share, axis)), axis=0)
+        flux = g * jnp.diff(z, axis=axis + 1) + _on_faces(coupled[axis], both, axis)
         lead = lead + _spread(flux, axis)
-    lead = lead + _crossed(cross * seen.diffusivity, z, cells)
     lead = _at_border(SCALE * lead, seen.border, cells)
     whole = jnp.clip(seen.share, LEAST_SHARE, 1.0) * jnp.exp(share)
     return jnp.where(cells, lead / whole, 0.0)
@@ -160,31 +174,13 @@ def _spread(flux: Any, axis: int) -> Any:
     return jnp.pad(flux, below) - jnp.pad(flux, above)
 
 
-def _central(x: Any, axis: int) -> Any:
-    """Half the difference of both neighbors; 0 at the border."""
-    inner = jax.lax.slice_in_dim(x, 2, x.shape[axis], axis=axis) - jax.lax.slice_in_dim(
-        x, 0, x.shape[axis] - 2, axis=axis
-    )
-    pad = [(0, 0)] * x.ndim
-    pad[axis] = (1, 1)
-    return 0.5 * jnp.pad(inner, pad)
-
-
-def _crossed(s: Any, z: Any, cells: Any) -> Any:
-    """Adjoint of - sum s (V_x z_y + V_y z_x) in V, over pixels whose neighbors hold cells on all sides."""
-    padded = jnp.pad(cells, 1)
-    around = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:] & cells
-    s = jnp.where(around, s, 0.0)
-    return -(_central_adjoint(s * _central(z, 2), 1) + _central_adjoint(s * _central(z, 1), 2))
-
-
-def _central_adjoint(y: Any, axis: int) -> Any:
-    """Adjoint of `_central` for values that are 0 at the border."""
-    pad = [(0, 0)] * y.ndim
-    pad[axis] = (1, 1)
-    padded, n = jnp.pad(y, pad), y.shape[axis]
-    low, high = (jax.lax.slice_in_dim(padded, k, n + k, axis=axis) for k in (0, 2))
-    return 0.5 * (low - high)
+def _on_faces(q: Any, both: Any, axis: int) -> Any:
+    """Fluxes on faces that do what - sum q dV does, with dV the mean difference of a pixel to its neighbors."""
+    pad = [(0, 0), (0, 0)]
+    below, above = list(pad), list(pad)
+    below[axis], above[axis] = (0, 1), (1, 0)
+    share = q / jnp.maximum(1.0 * jnp.pad(both, below) + jnp.pad(both, above), 1.0)
+    return jnp.where(both, sum(_sides(share, axis + 1)), 0.0)
 
 
 def _at_border(lead: Any, a: Any, cells: Any) -> Any:
@@ -198,7 +194,11 @@ def _at_border(lead: Any, a: Any, cells: Any) -> Any:
 
 
 def seen_of(
-    maps: MovieMaps, movie: Float[np.ndarray, "t m m"], electrodes: Float[np.ndarray, "k 3"], cells: int
+    maps: MovieMaps,
+    movie: Float[np.ndarray, "t m m"],
+    electrodes: Float[np.ndarray, "k 3"],
+    cells: int,
+    interval: float,
 ) -> Seen:
     """Prepare a movie for the network.
 
@@ -212,6 +212,8 @@ def seen_of(
         Positions, mm.
     cells
         Of the simulated grid per pixel along each axis; of real tissue many.
+    interval
+        Of the frames, ms.
     """
     m, top = len(maps.share), float(movie.max())
     points = maps.pixel * (np.arange(m) + 0.5)
@@ -221,7 +223,9 @@ def seen_of(
     late = np.log1p(np.nan_to_num(maps.activation, nan=0.0) / 100.0)
     rise = np.diff(movie, axis=0).max(axis=0) / top
     rows = [maps.share, 1.0 * ~maps.conducting, np.log(maps.diffusivity / 0.1), *maps.normal, maps.trust]
-    rows += [movie.mean(axis=0) / top, rise, late, np.zeros((m, m))]
+    rows += [movie.sum(axis=0) * (interval / ACTIVE_TIME / top), rise, late]
+    cos, sin, explained = maps.anisotropy
+    rows += [np.full((m, m), a) for a in (explained * cos, explained * sin, explained, 0.0)]
     real = lambda a: jnp.asarray(a, jnp.float32)  # noqa: E731
     return Seen(
         real(np.stack(rows)), real(maps.share), real(maps.diffusivity), real(inverse), real(0.5 * (1 - 1 / cells))
@@ -262,7 +266,7 @@ class MovieEcg:
         """Read off a movie what the lead field is made of."""
         maps = movie_maps(movie, times, self.pixel, self.conduction, self.spacing)
         cells = round(self.pixel / self.spacing) if self.spacing > 0 else 1000
-        return seen_of(maps, movie, electrodes, cells)
+        return seen_of(maps, movie, electrodes, cells, float(times[1] - times[0]))
 
     def operator(
         self, movie: Float[np.ndarray, "t m m"], times: Float[np.ndarray, " t"], electrodes: Electrodes
@@ -336,8 +340,37 @@ def movie_item(model: MovieEcg, sheet: SheetData) -> MovieItem:
     return MovieItem(seen, movie, sheet.ecg_of_frames.astype(np.float32), true.astype(np.float32))
 
 
+def turned(item: MovieItem, k: int) -> MovieItem:
+    """Turn or mirror a sheet with its electrodes, which leaves the ECG as it is.
+
+    Parameters
+    ----------
+    item
+        The sheet.
+    k
+        0 to 7: x mirrored (1), y mirrored (2), x and y swapped after that (4), or several of them.
+    """
+    signs = -1.0 if k & 1 else 1.0, -1.0 if k & 2 else 1.0
+
+    def moved(a: Any) -> np.ndarray:
+        a = np.asarray(a)[..., :: int(signs[0]), :: int(signs[1])]
+        return np.swapaxes(a, -1, -2) if k & 4 else a
+
+    x, y, cos, sin = (MAPS.index(name) for name in ("normal x", "normal y", "fibers cos", "fibers sin"))
+    maps, order = moved(item.seen.maps).copy(), list(range(len(MAPS)))
+    maps[x] *= signs[0]
+    maps[y] *= signs[1]
+    maps[sin] *= signs[0] * signs[1]
+    if k & 4:
+        order[x], order[y] = y, x
+        maps[cos] *= -1.0
+    other = [moved(a) for a in (item.seen.share, item.seen.diffusivity, item.seen.inverse)]
+    seen = Seen(maps[order], *other, np.asarray(item.seen.border))
+    return MovieItem(seen, moved(item.movie), item.ecg, moved(item.diffusivity))
+
+
 class MovieLearner:
-    """Least squares of the ECG, every electrode over its own variance, and of the logarithm of D."""
+    """Least squares of the ECG, every electrode over its own variance, and of the logarithm of D; sheets are turned."""
 
     def gradient(
         self, model: ConductanceNet, items: Sequence[MovieItem], moment: Moment
@@ -346,11 +379,12 @@ class MovieLearner:
         rng = np.random.default_rng(moment.key)
         n = len(items[0].movie)
         frames = np.sort(rng.choice(n, min(FRAMES, n), replace=False))
+        items = [turned(item, int(k)) for item, k in zip(items, rng.integers(0, 8, len(items)), strict=True)]
         movies = np.stack([i.movie[frames] for i in items])
         spread = np.stack([i.ecg.var(axis=1) for i in items])
         scale = 1 / np.maximum(spread, FLOOR * spread.max(axis=1, keepdims=True))
         ecg, true = np.stack([i.ecg[:, frames] for i in items]), np.stack([i.diffusivity for i in items])
-        seen = jax.tree.map(lambda *a: jnp.stack(a), *[i.seen for i in items])
+        seen = jax.tree.map(lambda *a: np.stack(a), *[i.seen for i in items])
         loss, gradient = _loss(model, *over_devices((seen, movies, ecg, scale.astype(np.float32), true)))
         return float(loss), gradient
 
@@ -376,7 +410,7 @@ def inferred_diffusivity(net: ConductanceNet | None, seen: Seen) -> Float[np.nda
 
 def inferred_share(net: ConductanceNet | None, seen: Seen) -> Float[np.ndarray, "m m"]:
     """Share of cells of each pixel that the network infers; 0 in holes."""
-    correction = 0.0 if net is None else np.asarray(net(seen.maps))[3]
+    correction = 0.0 if net is None else np.asarray(net(seen.maps))[-1]
     share = np.asarray(seen.share, dtype=np.float64)
     return np.where(share > 0, np.clip(share, LEAST_SHARE, 1.0) * np.exp(correction), 0.0)
 
@@ -391,6 +425,7 @@ def _loss(net: ConductanceNet, seen: Seen, movies: Any, ecg: Any, scale: Any, tr
         log_d = jnp.log(s.diffusivity) + 2 * net(s.maps)[:2].mean(axis=0)
         error = jnp.where(cells, log_d - jnp.log(jnp.where(d > 0, d, 1.0)), 0.0)
         supervised = (error**2).sum() / jnp.maximum(cells.sum(), 1)
-        return (weight[:, None] * (p - y) ** 2).mean() + SUPERVISION * supervised
+        wrong = weight * ((p - y) ** 2).mean(axis=1)
+        return GOOD * jnp.log1p(wrong / GOOD).mean() + SUPERVISION * supervised
 
     return jax.vmap(one)(seen, movies, ecg, scale, true).mean()

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from einthoven.core import InputError
-from einthoven.surrogate.movie_maps import crossing_times
+from einthoven.surrogate.movie_maps import crossing_times, front_anisotropy
 from einthoven.surrogate.sheets import SheetData
 
 #: Share of the known sheets that are flagged if each is compared with the others.
@@ -160,7 +160,8 @@ def movie_statistics(sheet: SheetData, pixel: float) -> dict[str, float]:
     steps = np.concatenate([np.abs(np.diff(times, axis=a)).reshape(-1) for a in (0, 1)]) / pixel
     steps = steps[np.isfinite(steps)]
     length = (movie > level).mean(axis=0)[cells]
-    fibers = _front_anisotropy(times, pixel)
+    fibers = float(np.hypot(*front_anisotropy(times, pixel)[:2]))
+    whole = float(sheet.movie_times[-1] - sheet.movie_times[0])
     rough = np.concatenate([np.abs(np.diff(share, axis=a)).reshape(-1) for a in (0, 1)])
     return {
         **texture_numbers(1 - np.clip(share, 0.0, 1.0).astype(np.float64), pixel),
@@ -172,22 +173,9 @@ def movie_statistics(sheet: SheetData, pixel: float) -> dict[str, float]:
         "highest delay between pixels (ms/mm)": float(np.quantile(steps, 0.95)) if steps.size else 0.0,
         "dependence of the slowness on direction": fibers,
         "activations per pixel": float(rises[cells].mean()) if cells.any() else 0.0,
-        "active share of the time": float(length.mean()) if length.size else 0.0,
+        "active time (ms)": whole * float(length.mean()) if length.size else 0.0,
         "active at the beginning": float((movie[0] > level)[cells].mean()) if cells.any() else 0.0,
     }
-
-
-def _front_anisotropy(times: np.ndarray, pixel: float) -> float:
-    """How much the logarithm of the slowness varies with the front's direction, as cos 2 (angle): its amplitude."""
-    gradient = [np.gradient(times, pixel, axis=axis) for axis in (0, 1)]
-    slowness = np.hypot(*gradient)
-    seen = np.isfinite(slowness) & (slowness > 0.1)
-    if seen.sum() < 10:
-        return 0.0
-    twice = 2 * np.arctan2(gradient[1][seen], gradient[0][seen])
-    design = np.stack([np.ones(seen.sum()), np.cos(twice), np.sin(twice)], axis=1)
-    fitted = np.linalg.lstsq(design, np.log(slowness[seen]), rcond=None)[0]
-    return float(np.hypot(fitted[1], fitted[2]))
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from einthoven.core import Electrodes, InputError
+from einthoven.core import InputError
 from einthoven.eikonal.conduction import Conduction
-from einthoven.forward.lead_field import lead_field
-from einthoven.surrogate.pixel_lead_fields import border_extrapolated
-from einthoven.tissue import Grid, Tissue
 
 #: Share of its own largest potential at which a pixel counts as activated.
 ACTIVE = 0.45
 
 #: Pixels with a smaller share of conducting cells count as holes.
-LEAST_SHARE = 0.3
+LEAST_SHARE = 0.05
 
 #: Half width of the window in which a plane is fitted to the activation times, mm.
 WINDOW = 3.0
@@ -42,6 +39,9 @@ class MovieMaps:
         Unit vectors in which the front runs; 0 where none is seen.
     trust
         How well a plane fits the activation times around a pixel: 1 perfectly, 0 not at all.
+    anisotropy
+        Fibers: how much the logarithm of the slowness goes as cos 2 a and sin 2 a with the angle a of the front's
+        normal over the whole sheet, and which share of its variance that explains.
     """
 
     pixel: float
@@ -50,34 +50,12 @@ class MovieMaps:
     diffusivity: Float[np.ndarray, "m m"]
     normal: Float[np.ndarray, "2 m m"]
     trust: Float[np.ndarray, "m m"]
+    anisotropy: tuple[float, float, float]
 
     @property
     def conducting(self) -> Bool[np.ndarray, "m m"]:
         """Pixels that are no holes."""
         return self.share > 0
-
-    def tissue(self) -> Tissue:
-        """Tissue with one cell per pixel."""
-        m, half = len(self.share), self.pixel / 2
-        grid = Grid((m, m), self.pixel, (half, half, 0.0))
-        return Tissue.isotropic(grid, self.diffusivity, self.conducting)
-
-    def lead_field(self, electrodes: Electrodes, factor: int) -> Float[np.ndarray, "k m m"]:
-        """Return what a pixel of the movie contributes to each electrode, mV per mV.
-
-        Parameters
-        ----------
-        electrodes
-            In an infinite medium.
-        factor
-            Cells of the simulation per pixel along each axis, for the potential at the border.
-        """
-        m = len(self.share)
-        tissue = self.tissue()
-        full = np.zeros((len(electrodes), tissue.n_points))
-        full[:, tissue.nodes] = lead_field(tissue, electrodes).matrix
-        full = border_extrapolated(full.reshape(-1, m, m), factor, self.conducting)
-        return np.where(self.conducting, full / np.maximum(self.share, LEAST_SHARE), 0.0)
 
 
 def movie_maps(
@@ -117,7 +95,7 @@ def movie_maps(
     slowness = np.linalg.norm(gradient, axis=0)
     normal = np.where(trust > 0, gradient / np.maximum(slowness, 1e-9), 0.0)
     diffusivity = _diffusivity(slowness, trust, pixel, conduction, spacing)
-    return MovieMaps(pixel, share, activation, diffusivity, normal, trust)
+    return MovieMaps(pixel, share, activation, diffusivity, normal, trust, front_anisotropy(activation, pixel))
 
 
 def crossing_times(
@@ -131,6 +109,35 @@ def crossing_times(
     with np.errstate(invalid="ignore", divide="ignore"):
         share = before / (before - after)
     return np.where(rises.any(axis=0), times[k] + share * (times[k + 1] - times[k]), np.nan)
+
+
+def front_anisotropy(activation: Float[np.ndarray, "m m"], pixel: float) -> tuple[float, float, float]:
+    """Fit the logarithm of the slowness by 1, cos 2 a and sin 2 a, a the angle of the front's normal.
+
+    Parameters
+    ----------
+    activation
+        ms, NaN where the wave does not come.
+    pixel
+        mm.
+
+    Returns
+    -------
+    tuple
+        Amplitudes of cos 2 a and sin 2 a, and the share of the variance that the fit explains; zeros where hardly a
+        front is seen.
+    """
+    gradient = [np.gradient(activation, pixel, axis=axis) for axis in (0, 1)]
+    slowness = np.hypot(*gradient)
+    seen = np.isfinite(slowness) & (slowness > 0.1)
+    if seen.sum() < 10:
+        return 0.0, 0.0, 0.0
+    twice = 2 * np.arctan2(gradient[1][seen], gradient[0][seen])
+    design = np.stack([np.ones(seen.sum()), np.cos(twice), np.sin(twice)], axis=1)
+    log_slowness = np.log(slowness[seen])
+    fitted = np.linalg.lstsq(design, log_slowness, rcond=None)[0]
+    explained = (design @ fitted).var() / max(float(log_slowness.var()), 1e-12)
+    return float(fitted[1]), float(fitted[2]), float(explained)
 
 
 def _gradient(activation: Float[np.ndarray, "m m"], pixel: float) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,10 @@ from einthoven.surrogate.training import Moment
 FIRST_SIZE = 0.01
 
 #: The logarithm of the slowness is corrected by at most this.
-LARGEST = 0.7
+LARGEST = 2.0
+
+#: Errors of the activation times above this count by their size, those below by their square, ms.
+PLAIN_ERROR = 2.0
 
 
 class SlownessNet(eqx.Module):
@@ -161,12 +164,16 @@ def check_fits(net: SlownessNet, front: Front) -> None:
 
 
 class FrontLearner:
-    """Least squares of the activation times; items are pairs of a `Front` and the true times at its nodes, ms."""
+    """Pseudo-Huber loss of the activation times; items are pairs of a `Front` and the true times at its nodes, ms.
+
+    With an error e and d = `PLAIN_ERROR` it is 2 d^2 ((1 + e^2 / d^2)^(1/2) - 1): a wave that takes another way than
+    the eikonal equation's is late by 20 ms in a whole region, and would weigh more than all other sheets.
+    """
 
     def gradient(
         self, model: SlownessNet, items: Sequence[tuple[Front, np.ndarray]], moment: Moment
     ) -> tuple[float, SlownessNet]:
-        """Mean squared error (ms2), and its derivatives through the second solution."""
+        """Mean loss (ms2), and its derivatives through the second solution."""
         del moment
         features = over_devices(np.stack([front.features for front, _ in items]))
         found = np.asarray(_corrections(model, features))
@@ -176,8 +183,9 @@ class FrontLearner:
             error = np.where(front.at_once > -np.inf, 0.0, arrival.times - true)
             known = np.isfinite(error)
             error, n = np.where(known, error, 0.0), len(items) * max(1, int(known.sum()))
-            loss += float((error**2).sum() / n)
-            back = arrival.pull_back(2 * error / n)
+            root = np.sqrt(1 + (error / PLAIN_ERROR) ** 2)
+            loss += float(2 * PLAIN_ERROR**2 * (root - 1).sum() / n)
+            back = arrival.pull_back(2 * error / root / n)
             by_log = -2.0 * (back.squared_speed * v).reshape(len(v), -1).sum(axis=1)
             full = np.zeros(front.tissue.n_points)
             full[front.tissue.nodes] = by_log

@@ -204,25 +204,47 @@ def spectral_entropy(x: Any) -> Float[Array, "..."]:
 
 
 class FrameItem(NamedTuple):
-    """A sheet, prepared: movie in units of `AMPLITUDE`, ECG of the fixed electrodes, mV."""
+    """A sheet, prepared: movie in units of `AMPLITUDE`, ECG of the fixed electrodes, mV.
+
+    `central` tells whether all electrodes are over the sheet's center, so that it may be turned and mirrored.
+    """
 
     movie: Float[np.ndarray, "t m m"]
     ecg: Float[np.ndarray, "k t"]
+    central: bool = False
 
 
 def frame_item(sheet: SheetData, pixel: float, n_electrodes: int) -> FrameItem:
     """Prepare a sheet with pixels of that size (mm) and its first so many electrodes."""
     movie = sheet.coarser(pixel) / np.float32(AMPLITUDE)
-    return FrameItem(movie, sheet.ecg_of_frames[:n_electrodes].astype(np.float32))
+    off_center = np.asarray(sheet.electrodes)[:n_electrodes, :2] - pixel * movie.shape[1] / 2
+    return FrameItem(
+        movie, sheet.ecg_of_frames[:n_electrodes].astype(np.float32), bool(np.abs(off_center).max() < 1e-6)
+    )
+
+
+def turned(movie: Float[np.ndarray, "t m m"], k: int) -> Float[np.ndarray, "t m m"]:
+    """Turn or mirror frames.
+
+    Parameters
+    ----------
+    movie
+        Of a square sheet.
+    k
+        0 to 7: quarter turns (k mod 4), mirrored before them from 4 on.
+    """
+    return np.rot90(movie[:, ::-1] if k >= 4 else movie, k % 4, axes=(1, 2))
 
 
 class FrameLearner:
     """Huber (delta 1) of the standardized ECG, and the difference of spectral entropies."""
 
     def gradient(self, model: Seq2Seq, items: Sequence[FrameItem], moment: Moment) -> tuple[float, Seq2Seq]:
-        """Loss and derivatives; sheets are mirrored only where their ECG is."""
+        """Loss and derivatives; sheets are turned and mirrored at random where that leaves their ECG as it is."""
         weight = model.settings.entropy * 0.5 * (1 + np.cos(np.pi * moment.done))
-        movies, ecg = (np.stack([i[k] for i in items]) for k in (0, 1))
+        ways = np.random.default_rng(moment.key).integers(0, 8, len(items))
+        movies = np.stack([turned(i.movie, int(k)) if i.central else i.movie for i, k in zip(items, ways, strict=True)])
+        ecg = np.stack([i.ecg for i in items])
         loss, gradient = _loss(model, *over_devices((movies, ecg)), jnp.asarray(weight, jnp.float32))
         return float(loss), eqx.tree_at(lambda g: g.scale, gradient, jnp.zeros(()))
 
