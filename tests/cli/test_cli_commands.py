@@ -37,6 +37,21 @@ def test_image_writes_everything_it_promises(einthoven, handmade, tmp_path):
     assert not list(out.glob(".partial*"))
 
 
+def test_leads_that_look_bad_are_named(einthoven, handmade, case, tmp_path):
+    assert "of the leads look" not in einthoven("image", handmade, "--out", tmp_path / "good").out
+    values = np.loadtxt(case / "recording.csv", delimiter=",")
+    values[4] = 0.0
+    values[[10, 40]] = values[[40, 10]]
+    np.savetxt(case / "recording.csv", values, delimiter=",")
+    printed = einthoven("image", case, "--out", tmp_path / "bad").out
+    assert "3 of the leads look bad; without them: --exclude E5,E11,E41" in printed
+    assert "E5: flat" in printed
+    assert "E11: looks swapped with E41" in printed
+    assert "looks swapped with E41" in (tmp_path / "bad" / "report.html").read_text()
+    rest = einthoven("image", case, "--exclude", "E5,E11,E41", "--out", tmp_path / "rest").out
+    assert "of the leads look" not in rest
+
+
 def test_one_method_gives_one_object(einthoven, handmade, tmp_path):
     outcome = einthoven("image", handmade, "--no-page", "--json", "--out", tmp_path)
     printed = json.loads(outcome.out)

@@ -27,6 +27,10 @@ COLUMNS = {
 }
 
 
+#: So many leads that look bad are described.
+SHOWN = 5
+
+
 def image(
     case: Annotated[
         str, typer.Argument(help="A dataset name, `phantom`, `phantom-surface`, a case folder, or a case.zarr store.")
@@ -129,6 +133,18 @@ def show(result: "ImagingResult", *, title: str | None = None) -> None:
     for row in rows:
         if "verdict" in row:
             console.say(gate_line(row))
+    for line in suspect_lines(result.suspects):
+        console.say(line)
+
+
+def suspect_lines(suspects: "tuple[str, ...]") -> list[str]:
+    """A few lines about leads that look bad; none where none does."""
+    if not suspects:
+        return []
+    n, left = len(suspects), [line.split(":")[0] for line in suspects]
+    head = f"{n} of the leads {'looks' if n == 1 else 'look'} bad; without {'it' if n == 1 else 'them'}: --exclude "
+    more = [f"  and {n - SHOWN} more"] if n > SHOWN else []
+    return [head + ",".join(left), *(f"  {line}" for line in suspects[:SHOWN]), *more]
 
 
 def summary(rows: list[dict[str, Any]]) -> str:

@@ -69,6 +69,7 @@ def page_data(result: ImagingResult) -> dict[str, Any]:
             "recorded": quantized(result.recording.values[:, ::stride]),
             "reference": result.recording.reference,
             "quantity": QUANTITIES[result.recording.quantity],
+            "suspects": list(result.suspects),
         },
         "methods": [_method(image, truth, centered, stride) for image in result.images],
         "truth": None

@@ -1,6 +1,7 @@
 """The imaging study: from a case to maps and scores, for one or several methods."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,6 +24,7 @@ from einthoven.metrics import (
     score,
     scoring_reference,
 )
+from einthoven.signals import find_bad_leads
 from einthoven.studies.forward import build_operator
 from einthoven.studies.physics_imaging import (
     check_physics,
@@ -41,6 +43,9 @@ UPSTROKE = ("activation", "upstroke")
 
 #: Activation is searched this far (ms) before and after the QRS complex of the leads.
 QRS_MARGIN = 10.0
+
+#: Leads of a shorter recording are not examined.
+FEWEST_FRAMES = 20
 
 
 def image_case(
@@ -133,6 +138,7 @@ def image_case(
             **own,
         },
         not_run=tuple(solver_name(method) for method in methods[len(images) :]),
+        suspects=suspect_leads(case, recording.sites),
     )
 
 
@@ -189,6 +195,28 @@ def select_data(case: Case, settings: ImagingSettings) -> Recording:
     if settings.reference is not None:
         recording = rereferenced(recording, settings.reference)
     return recording if settings.window_ms is None else recording.window(*settings.window_ms)
+
+
+def suspect_leads(case: Case, leads: Sequence[str]) -> tuple[str, ...]:
+    """Return one sentence per lead that looks bad in the case's own recording, before it is cut or rereferenced.
+
+    A lead that is only at odds with its neighbors is not named: where electrodes are few or far apart a good one may
+    be.
+
+    Parameters
+    ----------
+    case
+        With a recording.
+    leads
+        Those that are imaged.
+    """
+    assert case.recording is not None
+    own = [name for name in leads if name in case.recording.sites]
+    if case.recording.n_times < FEWEST_FRAMES or len(own) < 2:
+        return ()
+    found = find_bad_leads(case.recording.select(own), case.electrodes)
+    sure = [name for name, why in found.reasons.items() if not all(w.startswith("disagrees") for w in why)]
+    return tuple(line for name, line in zip(found.bad, found.lines(), strict=True) if name in sure)
 
 
 def rereferenced(recording: Recording, reference: str) -> Recording:

@@ -98,6 +98,8 @@ class ImagingResult:
         What was run: settings, versions, checksums, seed.
     not_run
         Methods that a user's Ctrl-C left out.
+    suspects
+        One sentence per lead that looks bad (`einthoven.signals.find_bad_leads`) and was imaged all the same.
     """
 
     case: Case
@@ -109,6 +111,7 @@ class ImagingResult:
     truth_activation: Any = None
     provenance: dict[str, Any] = field(default_factory=dict)
     not_run: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
 
     @property
     def interrupted(self) -> bool:

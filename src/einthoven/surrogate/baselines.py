@@ -23,8 +23,9 @@ from einthoven.surrogate.pixel_lead_fields import true_lead_field
 from einthoven.surrogate.sheets import STIMULUS_AMPLITUDE, STIMULUS_RADIUS, SheetData
 from einthoven.tissue import Grid, Tissue
 
-#: How long coupling evens out repolarization, ms: fitted once to sheets of Fenton-Karma cells.
-TAU = 175.0
+#: How long coupling evens out repolarization, ms, fitted once per membrane to the true activation times of training
+#: sheets; other cells are taken to repolarize a fixed time after their activation (0).
+TAUS = {"fenton-karma-1998-atrial": 175.0, "mitchell-schaeffer-2003": 0.0}
 
 #: Above rest, where a cell counts as active, mV.
 ACTIVE = 45.0
@@ -35,7 +36,7 @@ def no_learning(sheet: SheetData, pixel: float, membrane: str) -> Float[np.ndarr
     return MovieEcg(None, Conduction.of(membrane), pixel, sheet.spacing).predict(sheet)
 
 
-def eikonal(sheet: SheetData, membrane: str, *, tau: float = TAU) -> Float[np.ndarray, "k s"]:
+def eikonal(sheet: SheetData, membrane: str, *, tau: float | None = None) -> Float[np.ndarray, "k s"]:
     """Predict from the tissue alone, without a simulation: arrival times, one action potential, the exact lead field.
 
     Parameters
@@ -45,7 +46,7 @@ def eikonal(sheet: SheetData, membrane: str, *, tau: float = TAU) -> Float[np.nd
     membrane
         Of the cells.
     tau
-        How long coupling evens out repolarization, ms; 0: every cell has the same duration.
+        How long coupling evens out repolarization, ms; 0: every cell has the same duration; None: that of `TAUS`.
     """
     return of_sheet(sheet, eikonal_times(sheet, membrane), membrane, tau=tau)
 
@@ -101,7 +102,7 @@ def ecg_of_times(
     samples: Float[np.ndarray, " s"],
     membrane: str,
     *,
-    tau: float = TAU,
+    tau: float | None = None,
 ) -> Recording:
     """ECG of activation times by the exact lead field.
 
@@ -118,15 +119,16 @@ def ecg_of_times(
     membrane
         Of the cells.
     tau
-        How long coupling evens out repolarization, ms.
+        How long coupling evens out repolarization, ms; None: that of `TAUS`.
     """
     assert isinstance(tissue.domain, Grid)
     shape = action_potential(membrane, tissue.domain.spacing)
+    tau = TAUS.get(membrane, 0.0) if tau is None else tau
     return ReactionEikonal(tissue, lead_field(tissue, electrodes), shape, samples, tau=tau).ecg(times)
 
 
 def of_sheet(
-    sheet: SheetData, times: Float[np.ndarray, " n_nodes"], membrane: str, *, tau: float = TAU
+    sheet: SheetData, times: Float[np.ndarray, " n_nodes"], membrane: str, *, tau: float | None = None
 ) -> Float[np.ndarray, "k s"]:
     """ECG of activation times on a sheet, mV."""
     samples = np.asarray(sheet.ecg_times, dtype=np.float64)

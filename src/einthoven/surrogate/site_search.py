@@ -15,7 +15,7 @@ from einthoven.core import ForwardOperator, InputError, Recording
 from einthoven.core.progress import Progress, silent
 from einthoven.eikonal.conduction import Conduction
 from einthoven.simulate.reaction_eikonal import ReactionEikonal
-from einthoven.surrogate.baselines import TAU, action_potential
+from einthoven.surrogate.baselines import TAUS, action_potential
 from einthoven.surrogate.front_features import Front, front
 from einthoven.surrogate.neural_eikonal import SlownessNet, corrections, solve_corrected
 from einthoven.tissue import Grid, Tissue
@@ -94,7 +94,7 @@ class SiteSearch:
     def _model(self) -> ReactionEikonal:
         assert isinstance(self.tissue.domain, Grid)
         shape = action_potential(self.membrane, self.tissue.domain.spacing)
-        return ReactionEikonal(self.tissue, self.leads, shape, self.ecg.times, tau=TAU)
+        return ReactionEikonal(self.tissue, self.leads, shape, self.ecg.times, tau=TAUS.get(self.membrane, 0.0))
 
     def _lattice(self) -> Float[np.ndarray, "n 2"]:
         """Conducting nodes near a lattice, of the largest connected part."""

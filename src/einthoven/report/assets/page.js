@@ -483,6 +483,11 @@
     }
   }
 
+  function suspects() {
+    $("suspects-card").hidden = !data.leads.suspects.length;
+    for (const text of data.leads.suspects) $("suspects").appendChild(document.createElement("li")).textContent = text;
+  }
+
   function gateWord({ physics }) { return !physics.gate ? "switched off" : physics.accepted ? "accepted" : "not accepted"; }
 
   function foci(list) {
@@ -737,6 +742,7 @@
     controls();
     header();
     verdicts();
+    suspects();
     provenance();
     state.frame = overview();
     marks();
