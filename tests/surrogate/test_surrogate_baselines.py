@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from einthoven.core import InputError
+from einthoven.eikonal import Eikonal
 from einthoven.eikonal.conduction import Conduction
 from einthoven.forward.lead_field import lead_field
 from einthoven.surrogate import baselines
 from einthoven.surrogate.movie_maps import crossing_times, movie_maps
 from einthoven.surrogate.pixel_lead_fields import border_extrapolated, of_pixels, true_lead_field
 from einthoven.surrogate.scores import ecg_scores
+from einthoven.tissue import Grid, Tissue
 from surrogate_cases import recipe, sheet
 
 MEMBRANE = recipe().membrane
@@ -117,3 +119,24 @@ def test_ridge_recovers_a_linear_map():
     training, validation = [made(k) for k in range(3)], [made(8)]
     ridge = baselines.FrameRidge.fit(training, validation, pixel=2.0, n_electrodes=1)
     assert r2(ridge.predict(validation[0]), validation[0], True).min() > 0.99
+
+
+def test_a_disk_cut_in_two_by_a_hole_starts_two_waves():
+    """A slit through the stimulated disk: both sides are active at once, and the wave goes on from both."""
+    mask = np.ones((40, 40), dtype=bool)
+    mask[:, 20] = False
+    mask[0, 20] = True
+    tissue = Tissue.isotropic(Grid((40, 40), 0.5), 0.1, mask)
+    conduction = Conduction.of(MEMBRANE)
+    site, onset = np.array([[10.0, 9.5]]), np.array([2.0])
+    v = np.broadcast_to(conduction.squared_speed(tissue), tissue.n_nodes)
+    places, begins = baselines.front_start(tissue, v, site, onset)
+    assert len(places) == 2
+    assert places[0][1] < 10.0 < places[1][1]
+    times = Eikonal.of(tissue).solve(v, places, begins).times
+    times = np.maximum(times, baselines.started(tissue, site, onset))
+    full = tissue.fill(times)
+    near, far = full[20, 10], full[20, 31]  # 9 cells from the center on one side, 12 on the other
+    assert 0 < far - near < 3 * 0.5 / np.sqrt(float(np.min(v)))
+    one = Eikonal.of(tissue).solve(v, places[:1], begins[:1]).times
+    assert tissue.fill(one)[20, 31] > far + 20

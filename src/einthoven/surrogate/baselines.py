@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from einthoven.core import Electrodes, Recording
 from einthoven.eikonal import Eikonal
@@ -70,15 +70,40 @@ def front_start(
     sites: Float[np.ndarray, "k d"],
     onsets: Float[np.ndarray, " k"],
 ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
-    """Where and when waves begin that leave the stimulated disks as those of the stimuli do: mm and ms."""
-    own = np.array([int(np.argmin(((tissue.coordinates - site) ** 2).sum(axis=1))) for site in sites])
+    """Where and when waves begin that leave the stimulated disks as those of the stimuli do: mm and ms.
+
+    Holes may cut a disk in parts that are not connected within it: a wave begins in each, at the node nearest to the
+    center, as much earlier as it takes from there to the disk's edge.
+    """
+    own, onset, ahead = [], [], []
+    for site, begin in zip(sites, onsets, strict=True):
+        away = np.linalg.norm(tissue.coordinates - site, axis=1)
+        nearest = int(np.argmin(away))
+        inside = away <= STIMULUS_RADIUS
+        parts = _parts(tissue, inside)
+        others = {int(np.argmin(np.where(parts == k, away, np.inf))) for k in range(1, parts.max() + 1)}
+        for node in [nearest, *sorted(others - {nearest, int(np.argmin(np.where(inside, away, np.inf)))})]:
+            own.append(node)
+            onset.append(begin)
+            ahead.append(STIMULUS_RADIUS - (away[node] if node != nearest else 0.0))
     v = (
         squared_speed[own]
         if squared_speed.ndim in (1, 3)
         else np.broadcast_to(squared_speed, (len(own), *squared_speed.shape))
     )
     speed = np.sqrt(v) if v.ndim == 1 else np.linalg.det(v) ** (0.5 / v.shape[1])
-    return tissue.coordinates[own], np.asarray(onsets) + ACTIVE / STIMULUS_AMPLITUDE - STIMULUS_RADIUS / speed
+    return tissue.coordinates[own], np.asarray(onset) + ACTIVE / STIMULUS_AMPLITUDE - np.asarray(ahead) / speed
+
+
+def _parts(tissue: Tissue, inside: Bool[np.ndarray, " n_nodes"]) -> Int[np.ndarray, " n_nodes"]:
+    """Number, from 1 on, of the connected part of some nodes of a grid that each of them belongs to; 0 for others."""
+    from scipy.ndimage import label
+
+    chosen = np.zeros(tissue.n_points, dtype=bool)
+    chosen[tissue.nodes] = inside
+    parts = np.zeros(tissue.shape, dtype=np.int32)
+    label(chosen.reshape(tissue.shape), output=parts)
+    return tissue.take(parts)
 
 
 def started(
