@@ -69,7 +69,7 @@ def front_start(
     squared_speed: Float[np.ndarray, "..."],
     sites: Float[np.ndarray, "k d"],
     onsets: Float[np.ndarray, " k"],
-) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
+) -> tuple[Float[np.ndarray, "w d"], Float[np.ndarray, " w"]]:
     """Where and when waves begin that leave the stimulated disks as those of the stimuli do: mm and ms.
 
     Holes may cut a disk in parts that are not connected within it: a wave begins in each, at the node nearest to the
