@@ -11,6 +11,7 @@ from einthoven.surrogate import baselines
 from einthoven.surrogate.movie_maps import crossing_times, movie_maps
 from einthoven.surrogate.pixel_lead_fields import border_extrapolated, of_pixels, true_lead_field
 from einthoven.surrogate.scores import ecg_scores
+from einthoven.surrogate.sheets import simulate_sheet
 from einthoven.tissue import Grid, Tissue
 from surrogate_cases import recipe, sheet
 
@@ -140,3 +141,16 @@ def test_a_disk_cut_in_two_by_a_hole_starts_two_waves():
     assert 0 < far - near < 3 * 0.5 / np.sqrt(float(np.min(v)))
     one = Eikonal.of(tissue).solve(v, places[:1], begins[:1]).times
     assert tissue.fill(one)[20, 31] > far + 20
+
+
+def test_repolarization_is_modelled_as_the_cells_need_it():
+    """Coupling hardly changes the durations of Mitchell-Schaeffer cells, those of Fenton-Karma cells much."""
+    other = recipe(membrane="mitchell-schaeffer-2003", t_end=640.0)
+    for data, membrane, wrong in (
+        (simulate_sheet(other, other.conditions[0], 0)[0], other.membrane, 175.0),
+        (sheet("healthy"), MEMBRANE, 0.0),
+    ):
+        times = data.tissue().take(data.activation)
+        own = r2(baselines.of_sheet(data, times, membrane), data, False)
+        assert own.mean() > 0.985
+        assert own.mean() > r2(baselines.of_sheet(data, times, membrane, tau=wrong), data, False).mean() + 0.002
