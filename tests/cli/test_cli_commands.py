@@ -43,6 +43,8 @@ def test_leads_that_look_bad_are_named(einthoven, handmade, case, tmp_path):
     values[4] = 0.0
     values[[10, 40]] = values[[40, 10]]
     np.savetxt(case / "recording.csv", values, delimiter=",")
+    text = (case / "case.toml").read_text().replace('reference = "average"', 'reference = "absolute"')
+    (case / "case.toml").write_text(text)
     printed = einthoven("image", case, "--out", tmp_path / "bad").out
     assert "3 of the leads look bad; without them: --exclude E5,E11,E41" in printed
     assert "E5: flat" in printed
