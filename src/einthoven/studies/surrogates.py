@@ -16,7 +16,7 @@ from einthoven.io.archives import read_archive
 from einthoven.studies.output import SEAL, make_folder, plain, staged, without_none, write_json, write_rows
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.sheet_sets import SheetSet, load_recipe, read_sheet, ready_recipes
-from einthoven.studies.store import cell_key
+from einthoven.studies.store import Config, cell_key
 from einthoven.surrogate.baselines import FrameRidge, movie_baselines, tissue_baselines
 from einthoven.surrogate.configuration import Configuration, configurations, load_configuration
 from einthoven.surrogate.lead_field_net import MovieEcg, PixelTissue, true_tissue
@@ -150,11 +150,12 @@ def trained_on(
     progress
         Told about steps.
     """
-    cells = limited(sheets.cells("training"), limit)
-    training = (read_sheet(sheets.folder, c) for c in cells)
+    cells, held = (wanted_cells(configuration, sheets, part) for part in ("training", "validation"))
+    cells = limited(cells, limit)
+    training, validation = ((read_sheet(sheets.folder, c) for c in part) for part in (cells, held))
     surrogate, trained = train_surrogate(
-        configuration, origin_of(sheets), training, sheets.sheets("validation"), seed=seed,
-        folder=checkpoints, identity=_identity(configuration, sheets, cells), progress=progress,
+        configuration, origin_of(sheets), training, validation, seed=seed,
+        folder=checkpoints, identity=_identity(configuration, [*cells, *held]), progress=progress,
     )  # fmt: skip
     recipe = sheets.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     best = max(trained.history, key=lambda row: row["score"])
@@ -170,7 +171,7 @@ def trained_on(
         "validation": {k: v for k, v in best.items() if k not in ("epoch", "seconds")},
         "training_seconds": sum(row["seconds"] for row in trained.history),
         "course": course_of(trained.history),
-        "limits": limits_of(surrogate, sheets, cells, progress).as_card(),
+        "limits": limits_of(surrogate, sheets, cells, held, progress).as_card(),
         "commands": commands_for(configuration, sheets, seed=seed, limit=limit, scored_on=scored_on),
         "versions": versions(),
         "machine": machine(),
@@ -233,13 +234,24 @@ def ready_name(thing: Any, names: Mapping[str, str], load: Callable[[str], Any])
     return next((name for name in names if load(name) == thing), None)
 
 
-def _identity(configuration: Configuration, sheets: SheetSet, cells: Sequence[Any]) -> str:
+def wanted_cells(configuration: Configuration, sheets: SheetSet, part: str) -> list[Config]:
+    """Return the sheets of a part of a set, without the conditions that a configuration leaves out."""
+    left_out = configuration.leave_out
+    return [c for c in sheets.cells(part) if c["condition"]["name"] not in left_out]
+
+
+def _identity(configuration: Configuration, cells: Sequence[Any]) -> str:
     """Of a training: its configuration and its sheets."""
-    validation = sheets.cells("validation")
-    return cell_key({"configuration": configuration.model_dump(mode="json"), "sheets": [*cells, *validation]})
+    return cell_key({"configuration": configuration.model_dump(mode="json"), "sheets": list(cells)})
 
 
-def limits_of(surrogate: Surrogate, sheets: SheetSet, cells: Sequence[Any], progress: Progress = silent) -> Limits:
+def limits_of(
+    surrogate: Surrogate,
+    sheets: SheetSet,
+    cells: Sequence[Any],
+    held_out: Sequence[Any],
+    progress: Progress = silent,
+) -> Limits:
     """What is familiar to a surrogate, from its training sheets, and its error, from the validation sheets.
 
     The validation sheets chose the epoch, so that their errors are rather too small.
@@ -248,7 +260,7 @@ def limits_of(surrogate: Surrogate, sheets: SheetSet, cells: Sequence[Any], prog
     for k, cell in enumerate(cells):
         known.append(statistics(surrogate, read_sheet(sheets.folder, cell)))
         progress("learning its limits", k + 1, len(cells))
-    for sheet in sheets.sheets("validation"):
+    for sheet in (read_sheet(sheets.folder, c) for c in held_out):
         found = surrogate.predict(sheet)
         held.append(statistics(surrogate, sheet))
         errors.append(sheet_error(found, _truth(sheet, sees_movie=surrogate.sees_movie)[0][: len(found)]))

@@ -37,7 +37,8 @@ def card_text(name: str, card: Mapping[str, Any]) -> str:
 
 def _facts(card: Mapping[str, Any]) -> str:
     origin, recipe, configuration = card["origin"], card["recipe"], card["configuration"]
-    conditions = ", ".join(f"{c['sheets']} {c['name']}" for c in recipe["condition"])
+    trained_on = [c for c in recipe["condition"] if c["name"] not in configuration.get("leave_out", ())]
+    conditions = ", ".join(f"{c['sheets']} {c['name']}" for c in trained_on)
     found = ", ".join(f"{k} {v:.4g}" for k, v in card["validation"].items() if k not in ("loss", "score"))
     network = ", ".join(f"{k} {_plain(v)}" for k, v in configuration["network"].items())
     rows = {

@@ -49,6 +49,8 @@ class Configuration(BaseModel):
     epochs: int = Field(default=30, ge=1)
     batch: int = Field(default=8, ge=1)
     rate: float = Field(default=2e-3, gt=0, lt=1)
+    leave_out: tuple[str, ...] = ()
+    """Conditions of a set that are not trained on and choose nothing; those that a set does not have do not matter."""
     network: dict[str, Any] = {}
 
     def course(self, seed: int) -> Course:
