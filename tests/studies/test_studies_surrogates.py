@@ -74,6 +74,17 @@ def test_a_training_writes_weights_course_and_card(sheets, trained):
     assert np.array_equal(loaded.predict(data), result.surrogate.predict(data))
 
 
+def test_conditions_that_are_left_out_are_not_trained_on(sheets, tmp_path):
+    mine = small("neural-eikonal", epochs=1, leave_out=("fibrotic", "no such"))
+    for part, n in (("training", 8), ("validation", 1)):
+        cells = study.wanted_cells(mine, sheets, part)
+        assert [c["condition"]["name"] for c in cells] == n * ["healthy"]
+    result = study.write_training(mine, sheets, tmp_path / "x")
+    assert result.card["training_sheets"] == 8
+    assert "(10 healthy)" in card_text("mine", result.card)
+    assert study._identity(mine, []) != study._identity(small("neural-eikonal", epochs=1), [])
+
+
 def test_a_card_tells_the_scores_that_an_evaluation_finds(sheets, trained):
     _, result = trained
     again = study.evaluate(sheets, [study.as_predictor("mine", result.surrogate, result.card)])

@@ -24,7 +24,7 @@ from einthoven.surrogate.neural_eikonal import FrontLearner, SlownessNet, activa
 from einthoven.surrogate.seq2seq import AMPLITUDE, FrameLearner, Seq2Seq, Seq2SeqSettings, frame_item, predicted
 from einthoven.surrogate.sheets import SheetData
 from einthoven.surrogate.training import Trained, train
-from einthoven.surrogate.weights import load_weights, restored, save_weights
+from einthoven.surrogate.weights import in_half_precision, load_weights, restored, save_weights
 
 
 @runtime_checkable
@@ -163,7 +163,7 @@ def train_surrogate(
     identity: str = "",
     progress: Progress = silent,
 ) -> tuple[Surrogate, Trained]:
-    """Train a surrogate; the model of the best epoch, and one row per epoch.
+    """Train a surrogate; the model of the best epoch (of `seq2seq` in half precision), and one row per epoch.
 
     Parameters
     ----------
@@ -203,7 +203,8 @@ def train_surrogate(
         items = [[(plain.front(s), s.tissue().take(s.activation)) for s in part] for part in (training, validation)]
         net, learner = _slowness_net(c, origin, seed), FrontLearner()
     trained = train(learner, net, *items, course, folder=folder, identity=identity, progress=progress)  # type: ignore[arg-type]
-    return surrogate_of(c, origin, trained.model), trained
+    net = in_half_precision(trained.model) if c.model == "seq2seq" else trained.model
+    return surrogate_of(c, origin, net), trained
 
 
 def surrogate_of(configuration: Configuration, origin: Origin, net: Any) -> Surrogate:

@@ -46,11 +46,25 @@ def save_weights(path: Path, model: Any, card: dict[str, Any]) -> None:
 
 
 def weights_content(model: Any, card: dict[str, Any]) -> bytes:
-    """Content of a file of weights."""
+    """Content of a file of weights; arrays that half precision holds exactly (`in_half_precision`) are stored so."""
     text = np.frombuffer(json.dumps(card, allow_nan=False, indent=1).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **parameters(model), **{_CARD: text})
+    arrays = {name: _smallest(values) for name, values in parameters(model).items()}
+    np.savez_compressed(buffer, allow_pickle=False, **arrays, **{_CARD: text})
     return buffer.getvalue()
+
+
+def in_half_precision(model: Model) -> Model:
+    """Round a model's parameters to half precision, so that its file is half as large; their type stays."""
+    return jax.tree.map(lambda a: a.astype(jax.numpy.float16).astype(a.dtype) if eqx.is_inexact_array(a) else a, model)
+
+
+def _smallest(values: np.ndarray) -> np.ndarray:
+    if values.dtype != np.float32:
+        return values
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), values) else values
 
 
 def load_weights(path: Path) -> Weights:
