@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from einthoven.core import FileFormatError, InputError
-from einthoven.surrogate.weights import load_weights, parameters, restored, save_weights
+from einthoven.surrogate.weights import in_half_precision, load_weights, parameters, restored, save_weights
 
 
 def net(seed: int = 0, width: int = 4) -> eqx.nn.MLP:
@@ -24,6 +24,20 @@ def test_weights_come_back(tmp_path):
     back = restored(net(2), arrays, path)
     assert eqx.tree_equal(back, net(1))
     assert not eqx.tree_equal(back, net(2))
+
+
+def test_half_precision_takes_half_the_room_and_loses_nothing(tmp_path):
+    whole, rounded = net(width=256), in_half_precision(net(width=256))
+    assert not eqx.tree_equal(rounded, whole)
+    for name, values in parameters(rounded).items():
+        assert np.allclose(values, parameters(whole)[name], rtol=1e-3, atol=1e-6)
+    sizes = []
+    for k, model in enumerate((whole, rounded)):
+        path = tmp_path / f"{k}.npz"
+        save_weights(path, model, {})
+        sizes.append(path.stat().st_size)
+        assert eqx.tree_equal(restored(net(2, width=256), load_weights(path).arrays, path), model)
+    assert sizes[1] < 0.6 * sizes[0]
 
 
 def test_weights_of_another_model(tmp_path):
