@@ -105,7 +105,7 @@ class ConductanceNet(eqx.Module):
         last = jax.tree.map(lambda x: FIRST_SIZE * x if eqx.is_array(x) else x, last)
         return cls(first, layers, last, pixel)
 
-    def __call__(self, maps: Float[Array, "c m k"]) -> Float[Array, "6 m k"]:
+    def __call__(self, maps: Float[Array | np.ndarray, "c m k"]) -> Float[Array, "6 m k"]:
         """Corrections."""
         reach = 1 + len(self.layers)
         x = jnp.pad(maps, ((0, 0), (reach, reach), (reach, reach)))
@@ -364,8 +364,8 @@ def turned(item: MovieItem, k: int) -> MovieItem:
     if k & 4:
         order[x], order[y] = y, x
         maps[cos] *= -1.0
-    other = [moved(a) for a in (item.seen.share, item.seen.diffusivity, item.seen.inverse)]
-    seen = Seen(maps[order], *other, np.asarray(item.seen.border))
+    share, diffusivity, inverse = (moved(a) for a in (item.seen.share, item.seen.diffusivity, item.seen.inverse))
+    seen = Seen(maps[order], share, diffusivity, inverse, np.asarray(item.seen.border))
     return MovieItem(seen, moved(item.movie), item.ecg, moved(item.diffusivity))
 
 
