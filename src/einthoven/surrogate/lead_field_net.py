@@ -51,8 +51,8 @@ the potential over the movie, over its largest value and 250 ms; largest rise be
 potential; log of 1 + activation over 100 ms; dependence of the slowness on the front's direction over the whole sheet
 (`MovieMaps.anisotropy`), times what it explains; and that; outside of the sheet."""
 
-#: Corrections per pixel: log conductance of the faces above along x and y, coupling of x with y, of differences over
-#: two pixels along x and along y, log share.
+#: Corrections per pixel: log conductance of the faces above along x and y; of the tensor the coupling of x with y, of x
+#: with itself, of y with itself, over D; log share.
 CHANNELS = 6
 
 #: Potential times time of an ordinary action potential, over its largest potential, ms.
@@ -142,12 +142,12 @@ class Seen(eqx.Module):
 def lead_fields(net: ConductanceNet | None, seen: Seen) -> Float[Array, "k m m"]:
     """Return what a pixel of the movie (mV above rest) contributes to each electrode, mV per mV."""
     corrections = jnp.zeros((CHANNELS, *seen.share.shape)) if net is None else net(seen.maps)
-    along, across, cross, wide_x, wide_y, share = corrections
+    along, across, cross, own_x, own_y, share = corrections
     cells = seen.share > 0
     z = seen.inverse
     lead = jnp.zeros_like(z)
     z_x, z_y = jnp.gradient(z, axis=(1, 2))
-    coupled = [seen.diffusivity * q for q in (wide_x * z_x + cross * z_y, cross * z_x + wide_y * z_y)]
+    coupled = [seen.diffusivity * q for q in (own_x * z_x + cross * z_y, cross * z_x + own_y * z_y)]
     for axis, correction in ((0, along), (1, across)):
         low, high = _sides(seen.diffusivity, axis)
         both = jnp.logical_and(*_sides(cells, axis))
