@@ -109,7 +109,7 @@ def test_it_learns():
     items = [movie_item(movie_ecg(), sheet("fibrotic", k)) for k in range(4)]
     net, learner = ConductanceNet.random(0, pixel=1.0, width=8, depth=1), MovieLearner()
     before = learner.score(net, items)["r2"]
-    found = train(learner, net, items, items, Course(24, 2, 5e-3))
+    found = train(learner, net, items, items, Course(48, 2, 5e-3))
     assert 1 - max(r["r2"] for r in found.history) < 0.8 * (1 - before)
 
 
