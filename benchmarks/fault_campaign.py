@@ -119,7 +119,7 @@ def commands(folder: Path, chosen: Sequence[str], *, packaged: bool) -> list[Com
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
     files = {name: str(folder / f"{name}.toml") for name in texts}
     inverse, surrogates = ("inverse-smoke", "surrogate-smoke") if packaged else (files["inverse"], files["surrogates"])
-    physics = ("--extracellular", "--sigma", "0.02", "--diffusivity", "4.5")
+    physics = ("--extracellular", "--sigma", "0.02", "--diffusivity", "6")
     everything = [
         Command("simulate", ("simulate", files["study"]), ("results.zarr/**/*", "metrics.csv")),
         Command("surrogate generate", ("surrogate", "generate", files["recipe"]), ("store/cells/*/*.zarr/**/*",), ""),
@@ -127,8 +127,8 @@ def commands(folder: Path, chosen: Sequence[str], *, packaged: bool) -> list[Com
         Command("image", ("image", case, "--method", files["solver"], *physics), ("reconstruction.zarr/**/*", "*.csv")),
         Command("calibrate", ("calibrate", case, "--model", "pose,gain"), ("operator.npz", "*.csv")),
         Command("fit", ("fit", case, *FIT.split()), ("activation.zarr/**/*", "fit.zarr/**/*", "*.csv")),
-        Command("bench surrogate", ("bench", "surrogate", surrogates), ("metrics.csv",)),
-        Command("bench inverse", ("bench", "inverse", inverse), ("metrics.csv",)),
+        Command("bench surrogate", ("bench", "surrogate", surrogates), ("table.csv",)),
+        Command("bench inverse", ("bench", "inverse", inverse), ("table.csv",)),
     ]
     found = [c for c in everything if not chosen or c.name in chosen]
     if any(sheets in c.words for c in found):
