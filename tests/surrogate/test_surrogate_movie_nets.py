@@ -10,8 +10,8 @@ import pytest
 
 from einthoven.core import Electrodes, InputError, Recording
 from einthoven.eikonal.conduction import Conduction
-from einthoven.surrogate.baselines import no_learning
 from einthoven.surrogate.lead_field_net import (
+    SCALE,
     ConductanceNet,
     MovieEcg,
     MovieItem,
@@ -50,11 +50,19 @@ def noisy_net(seed: int = 0) -> ConductanceNet:
 # -- lead-field-net ----------------------------------------------------------------------------------------------------
 
 
-def test_without_a_network_it_is_the_baseline():
-    data = sheet()
-    assert np.allclose(
-        movie_ecg().predict(data), no_learning(data, 1.0, recipe().membrane), atol=1e-5 * np.abs(data.ecg).max()
-    )
+def test_without_a_network_it_is_the_sum_over_faces():
+    """Harmonic mean of D times both shares, potential and 1 / r across every face; the border is left alone."""
+    seen = eqx.tree_at(lambda s: s.border, movie_item(movie_ecg(), sheet()).seen, jnp.zeros(()))
+    share, d, inverse = (np.asarray(a, dtype=float) for a in (seen.share, seen.diffusivity, seen.inverse))
+    v = np.random.default_rng(0).standard_normal(share.shape)
+    expected = np.zeros(len(inverse))
+    for axis in (0, 1):
+        for low in np.ndindex(*np.subtract(share.shape, np.eye(2, dtype=int)[axis])):
+            high = tuple(np.add(low, np.eye(2, dtype=int)[axis]))
+            g = 2 / (1 / d[low] + 1 / d[high]) * share[low] * share[high]
+            expected -= SCALE * g * (v[high] - v[low]) * (inverse[:, *high] - inverse[:, *low])
+    found = np.einsum("kij,ij->k", np.asarray(lead_fields(None, seen)), v * share)
+    assert np.allclose(found, expected, rtol=1e-4, atol=0.0)
 
 
 def test_a_constant_potential_is_not_seen_whatever_the_network():
