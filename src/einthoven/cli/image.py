@@ -141,7 +141,7 @@ def suspect_lines(suspects: "tuple[str, ...]") -> list[str]:
     """A few lines about leads that look bad; none where none does."""
     if not suspects:
         return []
-    n, left = len(suspects), [line.split(":")[0] for line in suspects]
+    n, left = len(suspects), [line.split(": ")[0] for line in suspects]
     head = f"{n} of the leads {'looks' if n == 1 else 'look'} bad; without {'it' if n == 1 else 'them'}: --exclude "
     more = [f"  and {n - SHOWN} more"] if n > SHOWN else []
     return [head + ",".join(left), *(f"  {line}" for line in suspects[:SHOWN]), *more]
