@@ -17,6 +17,7 @@ import numba
 import numpy as np
 from _tables import written
 
+from einthoven.core.errors import InputError
 from einthoven.forward.lead_field import lead_field
 from einthoven.simulate import Ecg, Monodomain, Strang, simulate
 from einthoven.studies.sheet_sets import load_recipe
@@ -60,8 +61,12 @@ def main(out: Path, smoke: bool) -> dict:
     }
     for name in packaged():
         surrogate, _ = load_surrogate(name)
-        if not hasattr(surrogate, "pixels") or surrogate.pixels * surrogate.pixel == recipe.size:
-            tasks[name] = lambda s=surrogate: s.predict(data)
+        try:
+            surrogate.predict(data)
+        except InputError as error:
+            print(f"left out: {name}. {error}")
+            continue
+        tasks[name] = lambda s=surrogate: s.predict(data)
         if isinstance(surrogate, TissueEcg):
             tasks[f"{name}, activation times only"] = lambda s=surrogate: s.activation(data)
     tasks["simulation, 0.5 mm, 0.1 ms, float32"] = simulated(recipe, 0.5, 0.1)
