@@ -12,7 +12,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("einthoven needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[vtk,cluster]' --group dev --group docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[vtk,cluster,parquet]' --group dev --group docs
 	@touch $@
 
 demo: $(STAMP)

@@ -98,7 +98,7 @@ def judged(kind: str, numbers: Callable[[Condition, int], Numbers], n: int, fres
     for left_out in (None, *TEXTURES):
         kept = [name for name in known if name != left_out]
         training = [row for name in kept for row in known[name]]
-        limits = Limits.fit(training, training, np.ones(len(training)))
+        limits = Limits.fit(training, training, np.ones(len(training)), ["known"] * len(training))
         warns = partial(_share, limits)
         rows.append(
             {

@@ -1,7 +1,10 @@
 """Comparison of forward operators: cells, exact answers, measured leads, resumption, table, page, mistakes."""
 
+import shutil
+
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from einthoven.core import InputError
 from einthoven.report.bench_forward_page import resolution_figure, write_forward_bench_page
@@ -18,6 +21,7 @@ from einthoven.studies.bench_forward import (
 )
 from einthoven.studies.bench_output import write_bench
 from einthoven.studies.forward_cases import OPERATORS, body, heart_radius, layers_of, radii_of
+from einthoven.studies.output import write_parquet
 
 
 def study(**block) -> ForwardStudy:
@@ -151,6 +155,33 @@ def test_the_measured_tank(data_dir):
 
 
 # -- runs, table, page ------------------------------------------------------------------------------------------------
+
+
+def test_tables_as_parquet(done, tmp_path):
+    out, result = done
+    shutil.copytree(out / "store", tmp_path / "store")
+    study = FORWARD.load("forward-smoke")
+    write_bench(FORWARD, study, tmp_path, page=None, parquet=True)
+    cells, table = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("cells", "table"))
+    assert cells.to_pylist() == [{name: row.get(name) for name in cells.column_names} for row in result.rows]
+    assert table.num_rows == len(result.table)
+    assert str(cells.schema.field("relative_error").type) == "double"
+    write_bench(FORWARD, study, tmp_path, page=None)
+    assert not list(tmp_path.glob("*.parquet")), "tables of an earlier run"
+
+
+def test_parquet_of_mixed_columns(tmp_path):
+    rows = [{"a": 1, "b": "x", "c": np.float64(2)}, {"a": 2.5, "b": 3, "c": np.nan}, {"a": 4}]
+    write_parquet(tmp_path / "t.parquet", rows)
+    found = parquet.read_table(tmp_path / "t.parquet").to_pylist()
+    assert found == [{"a": 1.0, "b": "x", "c": 2.0}, {"a": 2.5, "b": "3", "c": None}, {"a": 4.0, "b": None, "c": None}]
+
+
+def test_parquet_without_pyarrow_says_so_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("einthoven.studies.output.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"Parquet needs PyArrow.*einthoven\[parquet\]"):
+        write_bench(FORWARD, FORWARD.load("forward-smoke"), tmp_path / "out", page=None, parquet=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_table_and_page(done):

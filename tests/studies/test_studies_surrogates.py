@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from einthoven.surrogate.configuration import configurations, load_configuration
 from einthoven.surrogate.lead_field_net import MovieEcg
 from einthoven.surrogate.limits import Limits
 from einthoven.surrogate.models import TissueEcg, load_surrogate, n_parameters, packaged, weights_path
+from einthoven.surrogate.recipe import split_of
 from surrogate_cases import recipe
 
 
@@ -101,6 +103,21 @@ def test_a_card_tells_the_scores_that_an_evaluation_finds(sheets, trained):
     page = (trained[0] / "report.html").read_text()
     assert page.count("<img") == 1
     assert "Made again by" in page
+
+
+def test_a_part_is_scored_without_the_others(sheets, tmp_path):
+    folder = tmp_path / "part"
+    shutil.copytree(sheets.folder, folder)
+    for cell in (folder / "store" / "cells").iterdir():
+        if split_of(json.loads((cell / "cell.json").read_text())["config"]["number"]) != "test":
+            shutil.rmtree(cell)
+    surrogate, card = load_surrogate("lead-field-net-2mm")  # its tissue is read off a movie, for the page
+    predictors = [study.as_predictor("net", surrogate, card)]
+    found, whole = (study.evaluate(s, predictors) for s in (SheetSet.open(folder), sheets))
+    assert [row["r2"] for row in found.rows] == [row["r2"] for row in whole.rows]
+    assert set(found.tissues) == {"net"}
+    with pytest.raises(InputError, match="16 of 16 sheets are not there"):
+        study.evaluate(SheetSet.open(folder), predictors, split="training")
 
 
 def test_the_commands_of_a_card_make_it_again(sheets):

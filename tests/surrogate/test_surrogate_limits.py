@@ -41,7 +41,7 @@ def fitted(n: int = 400, seed: int = 0) -> tuple[Limits, np.random.Generator]:
     rng = np.random.default_rng(seed)
     rows = [dict(zip("abc", x, strict=True)) for x in rng.normal([0, 5, 2], [1, 1, 0.5], (n, 3))]
     errors = np.array([0.01 * np.exp(0.5 * r["a"] + 0.2 * rng.standard_normal()) for r in rows[: n // 4]])
-    return Limits.fit(rows, rows[: n // 4], errors), rng
+    return Limits.fit(rows, rows[: n // 4], errors, ["one"] * (n // 4)), rng
 
 
 def test_the_familiar_passes_and_the_strange_is_flagged():
@@ -66,7 +66,7 @@ def test_a_gap_between_known_kinds_is_strange():
     rng = np.random.default_rng(0)
     rows = [{"a": float(c + 0.1 * rng.standard_normal()), "b": 0.1 * float(rng.standard_normal())}
             for c in (-3.0, 3.0) for _ in range(100)]  # fmt: skip
-    limits = Limits.fit(rows, rows, np.ones(len(rows)))
+    limits = Limits.fit(rows, rows, np.ones(len(rows)), ["one"] * len(rows))
     assert limits.judge({"a": 3.0, "b": 0.0}).familiar
     assert not limits.judge({"a": 0.0, "b": 0.0}).familiar
 
@@ -95,6 +95,23 @@ def test_bounds_hold_nine_times_in_ten():
         below.append(error <= limits.bound({"a": a, "b": b, "c": c}))
     assert 0.85 < np.mean(below) < 0.95
     assert limits.bound({"a": 2.0, "b": 5.0, "c": 2.0}) > 1.8 * limits.bound({"a": 0.0, "b": 5.0, "c": 2.0})
+
+
+def test_bounds_hold_within_a_kind_that_its_numbers_do_not_tell():
+    """One of ten sheets is of a kind with twice the error: a bound for all sheets together would fail most of those."""
+    rng = np.random.default_rng(1)
+    draws = [(i, rng.standard_normal(), rng.random() < 0.1) for i in range(400)]
+    rows = [{"a": x} for _, x, _ in draws]
+    errors = np.array([0.01 * np.exp(0.5 * x + 0.2 * rng.standard_normal()) * (2 if odd else 1) for _, x, odd in draws])
+    kinds = ["odd" if odd else "plain" for *_, odd in draws]
+    limits = Limits.fit(rows, rows, errors, kinds)
+    below = {kind: [] for kind in ("odd", "plain")}
+    for e, row, kind in zip(errors, rows, kinds, strict=True):
+        below[kind].append(e <= limits.bound(row))
+    assert np.mean(below["odd"]) > 0.85
+    assert np.mean(below["plain"]) > 0.98
+    together = Limits.fit(rows, rows, errors, ["one"] * 400)
+    assert np.mean([e <= together.bound(r) for e, r, k in zip(errors, rows, kinds, strict=True) if k == "odd"]) < 0.5
 
 
 def test_limits_are_stored_as_plain_numbers():

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from einthoven.core import InputError
 from einthoven.forward.lead_field import lead_field
-from einthoven.surrogate.recipe import TEXTURES, Condition, ElectrodeRecipe, split_of
+from einthoven.surrogate.recipe import SPLITS, TEXTURES, Condition, ElectrodeRecipe, split_of
 from einthoven.surrogate.sheets import draw_sheet, simulate_sheet
 from surrogate_cases import FIBROTIC, HEALTHY, recipe, sheet
 
@@ -27,6 +27,16 @@ def test_draws_do_not_depend_on_how_many_there_are():
     assert np.array_equal(
         draw_sheet(recipe(), more, 3).tissue.conducting, draw_sheet(recipe(), FIBROTIC, 3).tissue.conducting
     )
+
+
+@pytest.mark.parametrize("part", SPLITS)
+@pytest.mark.parametrize("textures", [TEXTURES, TEXTURES[:2], TEXTURES[:4]])
+def test_every_part_of_a_set_has_every_texture(part, textures):
+    condition = Condition(name="c", sheets=100, textures=textures)
+    numbers = [k for k in range(100) if split_of(k) == part]
+    drawn = [draw_sheet(recipe(), condition, k).drawn["texture"] for k in numbers]
+    counts = [drawn.count(name) for name in textures]
+    assert min(counts) > 0.6 * len(drawn) / len(textures)
 
 
 @pytest.mark.parametrize("texture", TEXTURES)

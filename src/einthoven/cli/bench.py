@@ -13,6 +13,7 @@ from einthoven.cli.options import (
     ListOption,
     OutOption,
     PageOption,
+    ParquetOption,
     SchedulerOption,
     ShowOption,
     StudyArgument,
@@ -94,6 +95,7 @@ def bench_inverse(
     list_: ListOption = False,
     show: ShowOption = False,
     page: PageOption = True,
+    parquet: ParquetOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compare imaging methods on simulated waves: cells are stored as they finish; an interrupted run goes on."""
@@ -109,7 +111,8 @@ def bench_inverse(
         "/ STRE is the ratio to spatiotemporal regularization with the weight that only an oracle knows.",
     )
     told = _Shown(OF_IMAGING, rows, notes, write_bench_page)
-    _bench(INVERSE, told, study, out, workers_or(workers, scheduler), list_=list_, show=show, page=page, json=json)
+    options = _Options(workers_or(workers, scheduler), list_, show, page, parquet, json)
+    _bench(INVERSE, told, study, out, options)
 
 
 @bench_app.command("surrogate")
@@ -121,6 +124,7 @@ def bench_surrogate(
     list_: ListOption = False,
     show: ShowOption = False,
     page: PageOption = True,
+    parquet: ParquetOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train and compare surrogates: sets are simulated, trainings stored as they finish; an interrupted run goes on."""
@@ -132,7 +136,8 @@ def bench_surrogate(
 
     notes = ("Means over seeds; R2 over sheets and electrodes, raw amplitudes. Per condition: table.csv, the page.",)
     told = _Shown(OF_SURROGATES, rows, notes, write_surrogate_bench_page)
-    _bench(SURROGATE, told, study, out, workers_or(workers, scheduler), list_=list_, show=show, page=page, json=json)
+    options = _Options(workers_or(workers, scheduler), list_, show, page, parquet, json)
+    _bench(SURROGATE, told, study, out, options)
 
 
 @bench_app.command("forward")
@@ -144,6 +149,7 @@ def bench_forward(
     list_: ListOption = False,
     show: ShowOption = False,
     page: PageOption = True,
+    parquet: ParquetOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compare forward operators with exact, finer or measured leads; an interrupted run goes on."""
@@ -154,52 +160,55 @@ def bench_forward(
         "Medians over sources (degrees, fronts or measured frames together); worst: the largest error of a source.",
     )
     told = _Shown(OF_OPERATORS, list, notes, write_forward_bench_page)
-    _bench(FORWARD, told, study, out, workers_or(workers, scheduler), list_=list_, show=show, page=page, json=json)
+    options = _Options(workers_or(workers, scheduler), list_, show, page, parquet, json)
+    _bench(FORWARD, told, study, out, options)
 
 
-def _bench(
-    bench: "Bench",
-    told: _Shown,
-    study: str | None,
-    out: Path | None,
-    workers: int | str,
-    *,
-    list_: bool,
-    show: bool,
-    page: bool,
-    json: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Options:
+    """What is asked of a comparison."""
+
+    workers: int | str
+    list_: bool
+    show: bool
+    page: bool
+    parquet: bool
+    json: bool
+
+
+def _bench(bench: "Bench", told: _Shown, study: str | None, out: Path | None, options: _Options) -> None:
     """List, show or run the studies of one kind."""
     from einthoven.core import InputError
     from einthoven.studies.bench_output import write_bench
 
-    if list_:
+    if options.list_:
         _list(bench)
         return
     if study is None:
         raise InputError(
             f"name a study file or a ready-made study; `einthoven bench {bench.name} --list` shows the latter."
         )
-    if show:
+    if options.show:
         console.say(bench.text(study).rstrip())
         return
     loaded: Any = bench.load(study)
     if out is None:
         raise InputError("give a folder for the results, for example --out out/bench.")
     try:
-        with console.progress(quiet=json) as advance:
+        with console.progress(quiet=options.json) as advance:
             result = write_bench(
-                bench, loaded, out, workers=workers, page=told.page if page else None, progress=advance
-            )
+                bench, loaded, out, workers=options.workers, page=told.page if options.page else None,
+                parquet=options.parquet, progress=advance,
+            )  # fmt: skip
     except KeyboardInterrupt:
         console.fail("interrupted; run the same command again: the cells that were done are kept.", code=130)
-    if json:
+    if options.json:
         console.say_json(result.table)
         return
     console.table(told.rows(result.table), told.columns, title=f"{study}: {loaded.title}")
     for note in told.notes:
         console.say(note)
-    console.say(f"{'page' if page else 'results'}: {out / 'report.html' if page else out}")
+    console.say(f"{'page' if options.page else 'results'}: {out / 'report.html' if options.page else out}")
 
 
 def _list(bench: "Bench") -> None:

@@ -20,6 +20,7 @@ OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for 
 ListOption = Annotated[bool, typer.Option("--list", help="List the ready-made studies, and what a study can name.")]
 ShowOption = Annotated[bool, typer.Option("--show", help="Print the study file, to start your own from.")]
 PageOption = Annotated[bool, typer.Option("--page/--no-page", help="Write report.html.")]
+ParquetOption = Annotated[bool, typer.Option("--parquet", help="Write the tables as Parquet too.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the table as JSON and nothing else.")]
 
 

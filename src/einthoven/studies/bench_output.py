@@ -10,15 +10,28 @@ import tomli_w
 from pydantic import BaseModel
 
 from einthoven.core.progress import Progress, silent
-from einthoven.studies.output import SEAL, make_folder, plain, staged, without_none, write_json, write_rows
+from einthoven.studies.output import (
+    SEAL,
+    make_folder,
+    need_pyarrow,
+    plain,
+    staged,
+    without_none,
+    write_json,
+    write_parquet,
+    write_rows,
+)
 from einthoven.studies.provenance import machine, versions
 from einthoven.studies.sweep import Workers
 
 Row = dict[str, Any]
 
+#: Tables of comparisons.
+TABLES = ("cells", "table", "gate", "curves")
+
 #: What comparisons write besides their stores and sets.
 OWNED = (
-    *("cells.csv", "table.csv", "gate.csv", "curves.csv"),
+    *(f"{name}.{kind}" for name in TABLES for kind in ("csv", "parquet")),
     *("curves", "figures", "weights", "run.toml", "report.html", SEAL),
 )
 
@@ -105,6 +118,7 @@ def write_bench(
     *,
     workers: Workers = 1,
     page: Callable[[BenchResult, Path], object] | None,
+    parquet: bool = False,
     progress: Progress = silent,
 ) -> BenchResult:
     """Compute what the folder's store lacks, and write tables, files and page.
@@ -119,9 +133,18 @@ def write_bench(
         Processes, or the address of a dask scheduler.
     page
         Writes ``report.html`` and figures beside it; None for no page. (Handed in, because pages are a layer above.)
+    parquet
+        Also write every table as Parquet.
     progress
         Told after each cell.
+
+    Raises
+    ------
+    InputError
+        For Parquet without PyArrow, before anything is computed.
     """
+    if parquet:
+        need_pyarrow()
     make_folder(folder)
     found = bench.compute(study, folder, workers=workers, progress=progress)
     provenance = {"study": study.model_dump(mode="json", by_alias=True), "versions": versions(), "machine": machine()}
@@ -130,6 +153,8 @@ def write_bench(
         for name, rows in found.tables.items():
             if rows:
                 write_rows(stage / f"{name}.csv", rows)
+            if rows and parquet:
+                write_parquet(stage / f"{name}.parquet", rows)
         for name, content in found.files.items():
             (stage / name).parent.mkdir(parents=True, exist_ok=True)
             (stage / name).write_bytes(content)

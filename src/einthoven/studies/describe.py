@@ -11,7 +11,19 @@ from einthoven.studies.provenance import machine, versions
 from einthoven.studies.ready import is_named, open_case
 
 #: Packages that read, write, draw or compute elsewhere: of interest where something fails, not where a number differs.
-COMPANIONS = ("equinox", "optax", "xarray", "zarr", "h5py", "matplotlib", "typer", "pydantic", "pyvista", "distributed")
+COMPANIONS = (
+    "equinox",
+    "optax",
+    "xarray",
+    "zarr",
+    "h5py",
+    "matplotlib",
+    "typer",
+    "pydantic",
+    "pyvista",
+    "distributed",
+    "pyarrow",
+)
 
 
 def describe(text: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,30 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=keys, lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: plain(v) for k, v in row.items()} for row in rows)
+
+
+def need_pyarrow() -> None:
+    """Raise `InputError` unless PyArrow, which writes Parquet, is there."""
+    if find_spec("pyarrow") is None:
+        raise InputError("Parquet needs PyArrow, which is not installed: run `pip install 'einthoven[parquet]'`.")
+
+
+def write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write flat rows as Parquet, one type per column; a key missing from a row, or a number not finite, is null.
+
+    Whole numbers among others become floating ones; a column of texts and numbers is one of texts.
+    """
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    columns = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [plain(row.get(key)) for row in rows]
+        kinds = {type(v) for v in values if v is not None}
+        if len(kinds) > 1 and kinds != {int, float}:
+            values = [None if v is None else str(v) for v in values]
+        columns[key] = pyarrow.array(values, type=pyarrow.float64() if kinds == {int, float} else None)
+    write_table(pyarrow.table(columns), path)
 
 
 def write_imaging(

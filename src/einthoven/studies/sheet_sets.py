@@ -30,7 +30,7 @@ from einthoven.surrogate.recipe import SPLITS, Condition, SheetRecipe, split_of
 from einthoven.surrogate.sheets import SheetData, simulate_sheet
 
 #: Version of what a sheet's cell holds; changed where numbers change.
-VERSION = "1"
+VERSION = "2"
 
 #: Smallest step of a stored movie, mV.
 MOVIE_STEP = 1.0 / 256

@@ -257,6 +257,7 @@ def limits_of(
     The validation sheets chose the epoch, so that their errors are rather too small.
     """
     known, held, errors = [], [], []
+    kinds = [cell["condition"]["name"] for cell in held_out]
     for k, cell in enumerate(cells):
         known.append(statistics(surrogate, read_sheet(sheets.folder, cell)))
         progress("learning its limits", k + 1, len(cells))
@@ -264,7 +265,7 @@ def limits_of(
         found = surrogate.predict(sheet)
         held.append(statistics(surrogate, sheet))
         errors.append(sheet_error(found, _truth(sheet, sees_movie=surrogate.sees_movie)[0][: len(found)]))
-    return Limits.fit(known, held, np.array(errors))
+    return Limits.fit(known, held, np.array(errors), kinds)
 
 
 def _truth(sheet: SheetData, *, sees_movie: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -511,13 +512,15 @@ def evaluate(
     shown = [p.name for p in predictors if p.learned] or [p.name for p in predictors]
     examples = [e for name in shown for e in _examples(kept[name])]
     cards = {p.name: p.card for p in predictors if p.card is not None}
-    return Evaluation(
-        sheets, split, rows, tabulated(rows), examples, _read_tissues(sheets, predictors, kept), cards, provenance
-    )
+    tissues = _read_tissues(sheets.folder, cells, predictors, kept)
+    return Evaluation(sheets, split, rows, tabulated(rows), examples, tissues, cards, provenance)
 
 
 def _read_tissues(
-    sheets: SheetSet, predictors: Sequence[Predictor], kept: Mapping[str, list[dict[str, Any]]]
+    folder: Path,
+    cells: Sequence[Config],
+    predictors: Sequence[Predictor],
+    kept: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, tuple[PixelTissue, PixelTissue]]:
     """Tissue of the median sheet, read off its movie and true."""
     found = {}
@@ -525,8 +528,8 @@ def _read_tissues(
         if p.tissue is not None:
             median = _examples(kept[p.name])[1]
             where = (median["condition"], median["number"])
-            cells = [c for c in sheets.cells(None) if (c["condition"]["name"], c["number"]) == where]
-            found[p.name] = p.tissue(read_sheet(sheets.folder, cells[0]))
+            cell = next(c for c in cells if (c["condition"]["name"], c["number"]) == where)
+            found[p.name] = p.tissue(read_sheet(folder, cell))
     return found
 
 

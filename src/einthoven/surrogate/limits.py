@@ -3,9 +3,10 @@
 A sheet is described by a few numbers with names. A surrogate keeps those of its training sheets; a sheet farther from
 the nearest of them than they are from each other is flagged, with the numbers that differ most. The error of a
 prediction is estimated from the same numbers by a regression on sheets that were not trained on, and scaled so that
-nine of ten of those lie below (split conformal prediction, Vovk et al. 2005).
+nine of ten of those lie below, in every kind of them (split conformal prediction, Vovk et al. 2005, by groups).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ LAGS = (0.5, 1.0, 2.0, 4.0)
 #: A texture's variance counts as at least this.
 LEAST_VARIANCE = 1e-3
 
-#: Share of the predictions whose error is to lie below its bound.
+#: Share of the predictions of a kind of sheets whose error is to lie below its bound.
 COVERAGE = 0.9
 
 #: Strength of the regression's penalty, in standardized numbers.
@@ -236,7 +237,11 @@ class Limits:
 
     @classmethod
     def fit(
-        cls, training: list[dict[str, float]], held: list[dict[str, float]], errors: Float[np.ndarray, " m"]
+        cls,
+        training: Sequence[Mapping[str, float]],
+        held: Sequence[Mapping[str, float]],
+        errors: Float[np.ndarray, " m"],
+        kinds: Sequence[str],
     ) -> "Limits":
         """Learn what is familiar from training sheets, and the error from sheets held out.
 
@@ -248,6 +253,8 @@ class Limits:
             Of sheets that were not trained on.
         errors
             Of their predictions.
+        kinds
+            Of these sheets: their conditions.
         """
         names = tuple(training[0])
         x, h = (np.array([[row[n] for n in names] for row in rows]) for rows in (training, held))
@@ -266,8 +273,9 @@ class Limits:
         weights = gram @ design.T @ y
         leverage = np.einsum("ij,jk,ik->i", design, gram, design)
         rest = (y - design @ weights) / np.maximum(1 - leverage, 0.1)  # as if each had been left out
-        rank = min(1.0, COVERAGE * (1 + 1 / len(rest)))
-        return cls(names, mean, spread, known, reach, weights, float(np.exp(np.quantile(rest, rank))))
+        own = [[r for r, k in zip(rest, kinds, strict=True) if k == kind] for kind in dict.fromkeys(kinds)]
+        worst = max(float(np.quantile(part, COVERAGE)) for part in own)
+        return cls(names, mean, spread, known, reach, weights, float(np.exp(worst)))
 
     def _standardized(self, numbers: dict[str, float]) -> Float[np.ndarray, " n"]:
         return (np.array([numbers[n] for n in self.names]) - self.mean) / self.spread
@@ -288,7 +296,7 @@ class Limits:
         return Judgement(distance <= 1, distance, tuple(unusual[:3]) if distance > 1 else ())
 
     def bound(self, numbers: dict[str, float]) -> float:
-        """Below which the error lies for nine of ten familiar sheets."""
+        """Below which the error lies for nine of ten familiar sheets, in every kind of them."""
         z = np.append(self._standardized(numbers), 1.0)
         return self.scale * float(np.exp(z @ self.weights))
 

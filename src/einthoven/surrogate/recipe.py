@@ -20,6 +20,14 @@ def split_of(number: int) -> str:
     return {8: "validation", 9: "test"}.get(number % 10, "training")
 
 
+def turn_of(number: int) -> int:
+    """Whose turn it is where sheets of a condition take turns, so that every part of a set has all.
+
+    Tens are counted in the small parts: every tenth sheet would have the same of five, were it the sheets.
+    """
+    return number if split_of(number) == "training" else number // 10
+
+
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
     if not pair[0] <= pair[1]:
         raise ValueError("a range goes from its lower to its higher end")
@@ -50,7 +58,7 @@ class Condition(BaseModel):
     remodelling_length: Positive | None = None
     """Correlation length over which the factor goes through the whole range, mm; none: one factor for the sheet."""
     textures: tuple[TextureName, ...] = ()
-    """Of the fibrosis, in turn; none: no fibrosis."""
+    """Of the fibrosis, in turn within each part of the set; none: no fibrosis."""
     density: Range = (0.05, 0.30)
     """Share of the cells that are fibrotic."""
     texture_length: Positive = (1.0, 4.0)

@@ -13,7 +13,7 @@ from einthoven.ionic import IonicModel
 from einthoven.ionic.registry import model
 from einthoven.protocol import Nodes, Protocol, Stimulus
 from einthoven.simulate import Activation, Ecg, Monodomain, Movie, Strang, simulate
-from einthoven.surrogate.recipe import Condition, SheetRecipe, split_of
+from einthoven.surrogate.recipe import Condition, SheetRecipe, split_of, turn_of
 from einthoven.tissue import Grid, Tissue
 from einthoven.tissue.fibrosis import Compact, Diffuse, Interstitial, Patchy, Texture, ThresholdedField
 from einthoven.tissue.remodelling import GapJunctionRemodelling
@@ -130,7 +130,7 @@ def _fibrotic(
     if not condition.textures:
         return tissue
     density, length = float(rng.uniform(*condition.density)), float(rng.uniform(*condition.texture_length))
-    name = condition.textures[number % len(condition.textures)]
+    name = condition.textures[turn_of(number) % len(condition.textures)]
     drawn |= {"texture": name, "density": density, "texture_length": length}
     texture = _texture(name, density, length, tissue, float(rng.uniform(0, np.pi)))
     return texture.apply(tissue, int(rng.integers(2**31)))
