@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from einthoven.report.plain_page import picture, table, write_plain_page
+from einthoven.report.plain_page import picture, plain_ticks, table, write_plain_page
 from einthoven.studies.bench_output import BenchResult, Row, grouped
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def resolution_figure(rows: Sequence[Row]) -> "Figure":
             style = {"ls": "-" if names[2] == "none" else "--", "marker": "os^Dv<>*"[i // 10 % 8]}
             axes.plot(x, [r[key] for r in own], color=f"C{i % 10}", ms=4, lw=1.3, label=called, **style)
         axes.set(xscale="log", yscale="log", xlabel="nodes of all surfaces", ylabel=label)
+        plain_ticks(axes.xaxis)
+        axes.tick_params(axis="x", labelsize=7)
+        plain_ticks(axes.yaxis)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()

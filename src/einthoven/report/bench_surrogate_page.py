@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from einthoven.report.plain_page import picture, table, write_plain_page
+from einthoven.report.plain_page import picture, plain_ticks, table, write_plain_page
 from einthoven.studies.bench_output import BenchResult
 from einthoven.studies.surrogates import Row
 
@@ -106,6 +106,7 @@ def curve_figure(rows: Sequence[Row]) -> "Figure":
     axes[0].set_xticks(counts, [str(n) for n in counts])
     axes[0].minorticks_off()
     axes[1].set(xscale="log", xlabel="minutes of training")
+    plain_ticks(axes[1].xaxis)
     for a in axes:
         a.grid(alpha=0.25)
         a.spines[["top", "right"]].set_visible(False)

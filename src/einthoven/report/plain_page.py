@@ -32,6 +32,15 @@ POLICY = f'<meta http-equiv="Content-Security-Policy" content="{_SOURCES}">'
 Columns = Mapping[str, tuple[str, int]]
 
 
+def plain_ticks(axis: Any) -> None:
+    """Ticks of a logarithmic axis as plain numbers (0.5, 1, 2), which do not run into each other."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def write_plain_page(path: Path, title: str, parts: Sequence[str], provenance: Mapping[str, Any] | None = None) -> Path:
     """Write one self-contained HTML page.
 
