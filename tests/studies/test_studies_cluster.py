@@ -12,12 +12,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed import CancelledError
+from distributed.comm import CommClosedError
 from test_studies_store import compute, tree
 
 import einthoven
 from einthoven.core import InputError
+from einthoven.core.progress import silent
 from einthoven.studies import cluster
-from einthoven.studies.cell_tasks import Task
+from einthoven.studies.cell_tasks import Tally, Task
 from einthoven.studies.store import ResultsStore
 from einthoven.studies.sweep import run_cells
 
@@ -183,3 +186,28 @@ def refusing(config):
     if config["n"] == 5:
         raise InputError("n must not be 5.")
     return compute(config)
+
+
+@pytest.mark.parametrize("lost", [CommClosedError("in gather: connection reset"), CancelledError()])
+def test_a_scheduler_lost_while_a_result_is_fetched_leaves_the_cell_to_do(tmp_path, lost):
+    class Future:
+        status = "finished"
+
+        def result(self) -> None:
+            raise lost
+
+    class Client:
+        status = "running"
+
+        def nthreads(self) -> dict[str, int]:
+            return {"a": 1}
+
+        def submit(self, task: object, config: object, *, pure: bool) -> Future:
+            return Future()
+
+    store = ResultsStore(tmp_path / "store")
+    tally = Tally(3, 0, silent)
+    task = cluster.RemoteTask(Task(compute, store), einthoven.__version__)
+    left = cluster._Round(Client(), task, store, tally).run(CELLS[:3])
+    assert sorted(c["n"] for c in left) == [0, 1, 2]
+    assert tally.stored == 0

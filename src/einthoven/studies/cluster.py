@@ -140,19 +140,26 @@ class _Round:
         for future in [f for f in self.flying if f.status != "pending"]:
             if future.status in ("cancelled", "lost"):
                 return False
-            config = self.flying.pop(future)
+            config = self.flying[future]
             done = self._result(future, config)
+            if done is None:
+                return False
+            del self.flying[future]
             if done.state == "busy":
                 waiting.insert(0, config)
             else:
                 self.tally.add(config, done)
         return True
 
-    def _result(self, future: Any, config: Config) -> Done:
-        from distributed import KilledWorker
+    def _result(self, future: Any, config: Config) -> Done | None:
+        """What became of a cell; None if the scheduler was lost before it told."""
+        from distributed import CancelledError, KilledWorker
+        from distributed.comm import CommClosedError
 
         try:
             done: Done = future.result()
+        except (CommClosedError, CancelledError):
+            return None
         except KilledWorker as problem:
             raise InputError(
                 f"{self.store.folder}: {problem.allowed_failures + 1} workers died while they held one cell ({config}; "
