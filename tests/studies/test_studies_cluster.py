@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from distributed import CancelledError
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from test_studies_store import compute, tree
 
 import einthoven

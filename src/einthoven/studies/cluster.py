@@ -154,7 +154,7 @@ class _Round:
     def _result(self, future: Any, config: Config) -> Done | None:
         """What became of a cell; None if the scheduler was lost before it told."""
         from distributed import CancelledError, KilledWorker
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
 
         try:
             done: Done = future.result()
