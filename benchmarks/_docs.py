@@ -61,14 +61,18 @@ def _cells(row: str) -> tuple[str, ...]:
 
 
 def compare(page: Table, made: dict[str, list[Table]]) -> Comparison | None:
-    """The page's table beside the one that was made; None where there is none of its columns."""
+    """The page's table beside the made one of its columns that is most like it; None where there is none."""
     best: Comparison | None = None
     for name, candidates in made.items():
         for candidate in candidates:
             found = _beside(page, candidate, name)
-            if found is not None and (best is None or len(found.missing) < len(best.missing)):
+            if found is not None and (best is None or _lacks(found) < _lacks(best)):
                 best = found
     return best
+
+
+def _lacks(found: Comparison) -> tuple[int, int]:
+    return len(found.missing), len(found.differences)
 
 
 def _beside(page: Table, made: Table, name: str) -> Comparison | None:
